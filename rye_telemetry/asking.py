@@ -1,0 +1,73 @@
+"""Answers that commands and library give alike."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from rye_telemetry.errors import ItemUnknown, UsageInvalid
+from rye_telemetry.model import ITEM_TYPES, OUTCOME_ALIASES, OUTCOMES
+
+if TYPE_CHECKING:
+    from rye_telemetry.config import Consent
+    from rye_telemetry.model import Fields
+    from rye_telemetry.store import TelemetryStore
+
+_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def status_of(store: TelemetryStore, consent: Consent, item_type: str | None = None) -> Fields:
+    """Return `enabled`, `decided_by`, `state_dir` and the totals of every item."""
+    head = {"enabled": consent.enabled, "decided_by": consent.decided_by, "state_dir": store.directory}
+    return head | store.totals(item_type=check_type(item_type))
+
+
+def the_item(store: TelemetryStore, item_id: str, item_type: str | None = None) -> Fields:
+    """Return the item; ItemUnknown names the nearest ids, UsageInvalid both types that share the id."""
+    items = store.items(item_id=item_id, item_type=check_type(item_type))
+    if len(items) > 1:
+        types = " and a ".join(item["type"] for item in items.values())
+        raise UsageInvalid(f"{item_id!r} is a {types}: say which with --type")
+    if not items:
+        raise ItemUnknown(f"nothing is recorded for {item_id!r}{_nearest(store, item_id)}")
+    return next(iter(items.values()))
+
+
+def _nearest(store: TelemetryStore, item_id: str) -> str:
+    from difflib import get_close_matches
+
+    known = list(store.items())
+    if not known:
+        return ": no item has been run with telemetry on yet"
+    near = get_close_matches(item_id, known, n=3, cutoff=0.5)
+    return f": did you mean {', '.join(near)}?" if near else ": see `rye-telemetry status` for the items that are"
+
+
+def check_type(item_type: str | None) -> str | None:
+    if item_type is not None and item_type not in ITEM_TYPES:
+        raise UsageInvalid(f"item type {item_type!r} is unknown: use one of {', '.join(ITEM_TYPES)}")
+    return item_type
+
+
+def run_filters(item_id: str | None, item_type: str | None, outcome: str | None) -> dict[str, str | None]:
+    """Return the filters on runs, checked; `failed` means failure."""
+    if outcome is not None:
+        outcome = OUTCOME_ALIASES.get(outcome, outcome)
+        if outcome not in OUTCOMES:
+            raise UsageInvalid(f"outcome {outcome!r} is unknown: use one of {', '.join(OUTCOMES)}")
+    return {"item_id": item_id, "item_type": check_type(item_type), "outcome": outcome}
+
+
+def instant(text: str | None, *, now: datetime | None = None) -> str | None:
+    """Read `7d`, `2h`, a date or an RFC 3339 instant as an instant in UTC; one without a zone is local time."""
+    if text is None:
+        return None
+    amount, unit = text[:-1], text[-1:]
+    try:
+        if unit in _SPANS and amount.replace(".", "", 1).isdecimal():
+            then = (now or datetime.now(timezone.utc)) - timedelta(seconds=float(amount) * _SPANS[unit])
+        else:
+            then = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
+    except (ValueError, OverflowError) as e:
+        raise UsageInvalid(f"{text!r} is no time: write 7d, 2h, 30m, 2026-11-20 or 2026-11-20T12:00:00Z") from e
+    return f"{then:%Y-%m-%dT%H:%M:%S}.{then.microsecond // 1000:03d}Z"

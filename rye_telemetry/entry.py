@@ -1,0 +1,53 @@
+"""Where the process begins: the fast lane for a plain `run-with`, the command line for everything else."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from rye_telemetry.runner.options import Request
+
+
+def main() -> int:
+    """Run the command line in `sys.argv` and return its exit code."""
+    argv = sys.argv[1:]
+    if argv[:1] == ["run-with"] and "_RYE_TELEMETRY_COMPLETE" not in os.environ:
+        _end_quietly_at_ctrl_c()
+        from rye_telemetry.runner.options import parse_plain
+
+        request = parse_plain(argv[1:])
+        if request is not None:
+            _run_now(request)
+    from rye_telemetry.cli.app import run_command_line
+
+    return run_command_line(argv)
+
+
+def _end_quietly_at_ctrl_c() -> None:
+    """Until the command has started, ^C ends us as it would end the command: without a traceback."""
+    import _signal  # the `signal` module imports enum, which costs 3 ms
+
+    if _signal.getsignal(_signal.SIGINT) == _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
+def _run_now(request: Request) -> NoReturn:
+    """Run and leave without the interpreter's clean-up: nothing of ours is open any more, and it takes a millisecond."""
+    from rye_telemetry.errors import RyeTelemetryError
+    from rye_telemetry.runner.handdown import given_environment
+    from rye_telemetry.runner.run import run, say
+
+    try:
+        code = run(request, given_environment(os.environ))
+    except RyeTelemetryError as e:
+        say(str(e))
+        code = e.exit_code
+    except Exception:  # noqa: BLE001 (a bug of ours before or after the command: kept, and said where, as everywhere)
+        from rye_telemetry.cli.app import _report_bug
+
+        code = _report_bug()
+    os._exit(code)

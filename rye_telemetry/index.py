@@ -1,0 +1,404 @@
+"""The index: a SQLite projection of the journal, for questions. It can be deleted at any time.
+
+It is opened only under the projection lock and closed before the lock is released, so its file can be replaced safely.
+"""
+
+from __future__ import annotations
+
+import os
+
+from rye_telemetry.errors import IndexUnusable
+from rye_telemetry.files import open_fd, try_unlink
+from rye_telemetry.lines import START_PREFIX, decode_line, encode_json, is_deep
+from rye_telemetry.model import RUN_FIELDS
+from rye_telemetry.snapshot import render_item
+from rye_telemetry.sqlite import sqlite3
+from rye_telemetry.totals import Totals, totals_from_checkpoint, totals_from_json, totals_to_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rye_telemetry.model import Fields
+
+NAME = "index.sqlite"
+FORMAT = 1
+RUN_COLUMNS = tuple(name for name in RUN_FIELDS if name not in ("item_type", "item_id"))
+SCHEMA = """
+-- What has been read of each journal segment. A segment that is not the one remembered here means: rebuild.
+CREATE TABLE segments (
+    name TEXT PRIMARY KEY,      -- 2026-W47-0001
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    generation TEXT NOT NULL,   -- from the segment's first line
+    offset INTEGER NOT NULL     -- bytes read, always behind a newline
+) WITHOUT ROWID;
+-- Lines of the journal that cannot be read; `doctor` names them.
+CREATE TABLE damage (
+    segment TEXT NOT NULL,
+    offset INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (segment, offset)
+) WITHOUT ROWID;
+-- Checkpoints already counted: each is counted once.
+CREATE TABLE checkpoints (checkpoint_id TEXT PRIMARY KEY) WITHOUT ROWID;
+-- One row an item, with every published field.
+CREATE TABLE items (
+    item INTEGER PRIMARY KEY,
+    item_type TEXT NOT NULL,    -- directive, tool or knowledge
+    item_id TEXT NOT NULL,
+    key TEXT NOT NULL UNIQUE,   -- in telemetry.yaml: the id, or type::id where another type had the id first
+    total_runs INTEGER NOT NULL,
+    success_count INTEGER NOT NULL,
+    failure_count INTEGER NOT NULL,
+    timeout_count INTEGER NOT NULL,
+    cancelled_count INTEGER NOT NULL,
+    abandoned_count INTEGER NOT NULL,
+    partial_count INTEGER NOT NULL,
+    avg_duration_ms REAL,
+    http_calls INTEGER NOT NULL,
+    subprocess_calls INTEGER NOT NULL,
+    last_run TEXT,
+    last_outcome TEXT,
+    last_error TEXT,
+    paths TEXT NOT NULL,        -- JSON
+    state TEXT NOT NULL,        -- JSON: sums and histogram, see totals.py
+    block TEXT NOT NULL,        -- this item as it stands in telemetry.yaml
+    UNIQUE (item_type, item_id)
+);
+-- One row a run. Instants are RFC 3339 in UTC with milliseconds, so they order as text.
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY,
+    item INTEGER NOT NULL REFERENCES items (item),
+    path TEXT,
+    outcome TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    duration_ms REAL,
+    exit_code INTEGER,
+    signal TEXT,
+    error TEXT,
+    http_calls INTEGER,
+    subprocess_calls INTEGER,
+    parent_run_id TEXT,
+    session_id TEXT,
+    agent TEXT,
+    workflow TEXT,
+    caller TEXT,
+    model TEXT,
+    inputs TEXT,                -- JSON
+    tags TEXT,                  -- JSON
+    metrics TEXT,               -- JSON
+    items_discovered INTEGER,
+    items_succeeded INTEGER,
+    items_failed INTEGER,
+    items_skipped INTEGER,
+    git_repo TEXT,
+    git_branch TEXT,
+    git_commit_hash TEXT,
+    project_path TEXT,
+    process TEXT,               -- JSON: host, boot, PID namespace, pid and start of an open run's process
+    extra TEXT                  -- JSON: fields of the line that this version has no column for
+) WITHOUT ROWID;
+"""
+LOOKUPS = """
+CREATE INDEX runs_by_start ON runs (started_at);
+CREATE INDEX runs_by_item ON runs (item, started_at);
+CREATE INDEX runs_open ON runs (started_at) WHERE outcome = 'running';
+"""
+_ROW = ("run_id", "item", *RUN_COLUMNS[1:], "process", "extra")
+_PLACES = ",".join("?" * len(_ROW))
+_INSERT = f"INSERT OR IGNORE INTO runs ({','.join(_ROW)}) VALUES ({_PLACES})"  # noqa: S608 (constants)
+_REPLACE = _INSERT.replace("OR IGNORE", "OR REPLACE")
+_KNOWN = frozenset((*RUN_FIELDS, "v", "kind", "process"))
+_PLAIN = RUN_COLUMNS[1:]
+_JSON_COLUMNS = frozenset(("inputs", "tags", "metrics"))
+_NUMBERS = (int, float)
+_MAX_INTEGER = 2**63 - 1  # SQLite's
+
+
+def open_database(path: str, *, read_only: bool = False, wait_s: float = 0.0) -> sqlite3.Connection:
+    plain = "".join(c if (c.isascii() and c.isalnum()) or c in "/._-" else f"%{ord(c):02x}" for c in _bytes_text(path))
+    mode = "ro" if read_only else "rwc"
+    db = sqlite3.connect(f"file:{plain}?mode={mode}", uri=True, isolation_level=None, timeout=wait_s)
+    # A kill is survived by the rollback journal; a power cut is noticed by the stamp, so nothing waits for the disk.
+    db.execute("PRAGMA synchronous=OFF")
+    return db
+
+
+def _bytes_text(path: str) -> str:
+    return os.fsencode(path).decode("latin-1")
+
+
+class Index:
+    """One open index. Every change happens inside `begin` … `commit`."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.totals: dict[tuple[str, str], tuple[int, Totals]] = {}
+        self._met: set[bytes] = set()
+        self.changed: set[tuple[str, str]] = set()
+
+    # -- life
+
+    @classmethod
+    def create(cls, path: str) -> Index:
+        """Make an empty index at `path` (":memory:" too) with its lookups still to be added by `add_lookups`."""
+        if path == ":memory:":
+            index = cls(sqlite3.connect(path, isolation_level=None))
+        else:
+            try_unlink(path)
+            try_unlink(path + "-journal")
+            os.close(open_fd(path, os.O_CREAT | os.O_EXCL | os.O_RDWR))
+            index = cls(open_database(path))
+        index.db.executescript(SCHEMA)
+        index.db.execute(f"PRAGMA user_version={FORMAT}")
+        return index
+
+    @classmethod
+    def open(cls, path: str, *, read_only: bool = False, wait_s: float = 0.0) -> Index:
+        """Open the index that is there; IndexUnusable when it is missing, no database, or of another format."""
+        if not os.path.isfile(path):
+            raise IndexUnusable(f"{path} is missing")
+        index = None
+        try:
+            index = cls(open_database(path, read_only=read_only, wait_s=wait_s))
+            if index.db.execute("PRAGMA user_version").fetchone() == (FORMAT,):
+                return index
+        except sqlite3.Error as e:
+            if index is not None:
+                index.close()
+            raise IndexUnusable(f"{path}: {e}") from e
+        index.close()
+        raise IndexUnusable(f"{path} has another format")
+
+    def add_lookups(self) -> None:
+        self.db.executescript(LOOKUPS)
+
+    def copy_to_memory(self) -> Index:
+        copy = Index.create(":memory:")
+        self.db.backup(copy.db)
+        return copy
+
+    def begin(self) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        self._flush_items()
+        self.db.execute("COMMIT")
+
+    def close(self) -> None:
+        self.db.close()
+
+    # -- cursors
+
+    def cursors(self) -> dict[str, tuple[int, int, str, int]]:
+        """Return {segment: (device, inode, generation, offset)}."""
+        rows = self.db.execute("SELECT name, device, inode, generation, offset FROM segments")
+        return {row[0]: row[1:] for row in rows}
+
+    def set_cursor(self, name: str, *cursor: object) -> None:
+        self.db.execute("INSERT OR REPLACE INTO segments VALUES (?,?,?,?,?)", (name, *cursor))
+
+    # -- apply
+
+    def apply(self, segment: str, offset: int, data: bytes) -> None:
+        """Apply whole lines of a segment. A line that was applied before changes nothing."""
+        starts: dict[str, tuple[int, bytes]] = {}  # starts whose end may follow in the same lines: most do
+        head = len(START_PREFIX)
+        for raw in data.split(b"\n"):
+            if raw.startswith(START_PREFIX):
+                end = raw.find(b'"', head)
+                starts.setdefault(raw[head:end].decode("ascii", "replace"), (offset, raw))
+                self._meet_item(raw, end)
+            elif raw:
+                self._try_line(segment, offset, raw, starts)
+            offset += len(raw) + 1
+        for at, raw in starts.values():
+            self._try_line(segment, at, raw, {})
+
+    def _try_line(self, segment: str, offset: int, raw: bytes, starts: dict[str, tuple[int, bytes]]) -> None:
+        try:
+            fields = decode_line(raw)
+            if fields["kind"] == "abandoned" and fields["run_id"] in starts:
+                at, start = starts.pop(fields["run_id"])
+                self._try_line(segment, at, start, {})
+            self._apply_line(fields)
+            if fields["kind"] == "run":
+                starts.pop(fields["run_id"], None)
+        except ValueError as e:
+            self.db.execute("INSERT OR REPLACE INTO damage VALUES (?,?,?,?)", (segment, offset, len(raw), str(e)[:200]))
+
+    def _meet_item(self, start: bytes, end_of_id: int) -> None:
+        """Give a start's item its row in the order of the lines: who comes first has the plain key, read at once or not."""
+        end = start.find(b',"', start.find(b'"item_id":', end_of_id) + 11)
+        head = start[end_of_id:end]
+        if head not in self._met:
+            self._met.add(head)
+            try:
+                fields = decode_line(start)
+                self._item(fields["item_type"], fields["item_id"])
+            except ValueError:
+                pass  # it is tried again, and named then
+
+    def _apply_line(self, fields: Fields) -> None:
+        kind = fields["kind"]
+        if kind == "run":
+            self._apply_run(fields)
+        elif kind == "start":
+            row = _row({**fields, "outcome": "running"})
+            row[1] = self._item(fields["item_type"], fields["item_id"])[0]
+            self._write_run(_INSERT, row)
+        elif kind == "abandoned":
+            self._apply_abandoned(fields["run_id"], fields["ended_at"])
+        elif kind == "checkpoint":
+            self._apply_checkpoint(fields)
+
+    def _apply_run(self, fields: Fields) -> None:
+        key = (fields["item_type"], fields["item_id"])
+        row = _row(fields)
+        number, totals = self._item(*key)
+        row[1] = number
+        if self._write_run(_INSERT, row):
+            totals.add_run(fields)
+        else:
+            known = self.db.execute("SELECT outcome FROM runs WHERE run_id=?", (fields["run_id"],)).fetchone()[0]
+            if known not in ("running", "abandoned"):
+                return
+            self._write_run(_REPLACE, row)
+            totals.add_run(fields)
+            if known == "abandoned":  # it was slow, not gone: what was counted too early is taken back
+                totals.counts["abandoned"] -= 1
+                self._reread_last(number, totals)
+        self.changed.add(key)
+
+    def _write_run(self, statement: str, row: list[object]) -> int:
+        try:
+            return self.db.execute(statement, row).rowcount
+        except UnicodeEncodeError:  # a file name that is not UTF-8; SQLite holds only text that is
+            row = [v.encode("utf-8", "backslashreplace").decode() if type(v) is str else v for v in row]
+            return self.db.execute(statement, row).rowcount
+
+    def _apply_abandoned(self, run_id: str, ended_at: str) -> None:
+        changed = self.db.execute(
+            "UPDATE runs SET outcome='abandoned', ended_at=?, error=? WHERE run_id=? AND outcome='running'",
+            (ended_at, ABANDONED_ERROR, run_id),
+        )
+        if changed.rowcount:
+            row = self.db.execute(
+                "SELECT item_type, items.item_id, path FROM runs JOIN items USING (item) WHERE run_id=?", (run_id,)
+            ).fetchone()
+            _, totals = self._item(row[0], row[1])
+            end = {"outcome": "abandoned", "ended_at": ended_at, "error": ABANDONED_ERROR, "path": row[2]}
+            totals.add_run(end)
+            self.changed.add((row[0], row[1]))
+
+    def _reread_last(self, number: int, totals: Totals) -> None:
+        rows = self.db.execute(
+            "SELECT ended_at, outcome, error FROM runs WHERE item=? AND ended_at IS NOT NULL"
+            " ORDER BY ended_at DESC LIMIT 10",
+            (number,),
+        ).fetchall()
+        totals.recent = [[row[0], row[1]] for row in reversed(rows)]
+        totals.last_run = totals.last_outcome = totals.last_error = None
+        if rows:
+            totals.last_run, totals.last_outcome, totals.last_error = rows[0]
+            if totals.last_outcome == "success":
+                totals.last_error = None
+
+    def _apply_checkpoint(self, fields: Fields) -> None:
+        checkpoint_id, items = fields.get("checkpoint_id"), fields.get("items")
+        if type(checkpoint_id) is not str or type(items) is not list:
+            raise ValueError("a checkpoint without id or items")
+        carried = [totals_from_checkpoint(entry) for entry in items]
+        if not self.db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?)", (checkpoint_id,)).rowcount:
+            return
+        for part in carried:
+            _, totals = self._item(part.item_type, part.item_id)
+            totals.add_totals(part)
+            self.changed.add((part.item_type, part.item_id))
+
+    # -- items
+
+    def _item(self, item_type: str, item_id: str) -> tuple[int, Totals]:
+        found = self.totals.get((item_type, item_id))
+        if found is None:
+            row = self.db.execute(
+                "SELECT item, state FROM items WHERE item_type=? AND item_id=?", (item_type, item_id)
+            ).fetchone()
+            if row is None:
+                found = self._new_item(item_type, item_id)
+            else:
+                found = (row[0], totals_from_json(item_type, item_id, row[1]))
+            self.totals[item_type, item_id] = found
+        return found
+
+    def _new_item(self, item_type: str, item_id: str) -> tuple[int, Totals]:
+        key = item_id
+        while self.db.execute("SELECT 1 FROM items WHERE key=?", (key,)).fetchone():
+            key = f"{item_type}::{key}"
+        totals = Totals(item_type, item_id)
+        cursor = self.db.execute(
+            "INSERT INTO items VALUES (NULL,?,?,?,0,0,0,0,0,0,0,NULL,0,0,NULL,NULL,NULL,'[]',?,'')",
+            (item_type, item_id, key, totals_to_json(totals)),
+        )
+        number = cursor.lastrowid
+        assert number is not None  # noqa: S101 (an INSERT has a row id)
+        return number, totals
+
+    def _flush_items(self) -> None:
+        for key in self.changed:
+            number, totals = self.totals[key]
+            published = totals.published()
+            del published["type"]
+            paths = encode_json(published.pop("paths"))
+            name = self.db.execute("SELECT key FROM items WHERE item=?", (number,)).fetchone()[0]
+            self.db.execute(
+                f"UPDATE items SET {','.join(f'{field}=?' for field in published)},paths=?,state=?,block=? WHERE item=?",  # noqa: S608 (constants)
+                (*published.values(), paths, totals_to_json(totals), render_item(name, totals.published()), number),
+            )
+        self.changed.clear()
+
+    def blocks(self) -> Iterator[str]:
+        return (row[0] for row in self.db.execute("SELECT block FROM items WHERE total_runs > 0 ORDER BY key"))
+
+    def updated(self) -> str | None:
+        found = self.db.execute("SELECT max(last_run) FROM items").fetchone()[0]
+        return None if found is None else str(found)
+
+    # -- open runs
+
+    def open_runs(self, limit: int) -> list[tuple[str, str | None]]:
+        """Return (run id, process as JSON) of runs without an end, oldest first."""
+        rows: Iterable[tuple[str, str | None]] = self.db.execute(
+            "SELECT run_id, process FROM runs WHERE outcome='running' ORDER BY started_at LIMIT ?", (limit,)
+        )
+        return list(rows)
+
+
+ABANDONED_ERROR = "the recording process ended without reporting an end"
+
+
+def _row(fields: Fields) -> list[object]:
+    """Return a run's row, its item's number still 0; ValueError for what the database cannot hold."""
+    row: list[object] = [fields["run_id"], 0]
+    for name in _PLAIN:
+        value = fields.get(name)
+        if value is None or (type(value) is str and name not in _JSON_COLUMNS):
+            row.append(value)
+        elif type(value) in _NUMBERS and name not in _JSON_COLUMNS:
+            if not -_MAX_INTEGER <= value <= _MAX_INTEGER:
+                raise ValueError(f"{name} is too large")
+            row.append(value)
+        else:
+            row.append(_json_text(value))
+    process = fields.get("process")
+    row.append(None if process is None else _json_text(process))
+    unknown = fields.keys() - _KNOWN
+    row.append(_json_text({name: fields[name] for name in sorted(unknown)}) if unknown else None)
+    return row
+
+
+def _json_text(value: object) -> str:
+    return encode_json("nested too deeply to be kept" if is_deep(value) else value)

@@ -1,0 +1,303 @@
+"""Keeps index and `telemetry.yaml` in step with the journal, under the projection lock.
+
+The lock file, `telemetry.lock`, is never replaced and holds the stamp: which index file, of which size and time, and which
+`telemetry.yaml` the last projection left behind, and in which boot. A file that differs was changed by something else, or by a
+power cut, and is made anew from the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rye_telemetry import liveness, snapshot
+from rye_telemetry.errors import IndexUnusable, StateBusy
+from rye_telemetry.files import FileLock, open_fd, try_unlink
+from rye_telemetry.index import NAME as INDEX_NAME
+from rye_telemetry.index import Index
+from rye_telemetry.journal import CHANGE_WAIT_S, read_chunks, read_header, state_unavailable
+from rye_telemetry.lines import decode_json, encode_json, encode_line, instant_text
+from rye_telemetry.sqlite import sqlite3
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rye_telemetry.journal import Journal, Segment
+    from rye_telemetry.model import Fields
+
+    Progress = Callable[[int, int], None]
+
+# What a recording process applies at most before it goes on; about 10 ms and 150 ms here. A reader applies everything.
+RECORD_BYTES = 256 * 1024
+EXIT_BYTES = 4 * 1024 * 1024
+RECORD_OPEN_RUNS = 50
+READ_OPEN_RUNS = 100_000
+
+
+class Projector:
+    """Owns the projection lock, the index file and `telemetry.yaml` of one state directory."""
+
+    def __init__(self, state_dir: str, journal: Journal) -> None:
+        self.journal = journal
+        self.snapshot_path = os.path.join(state_dir, snapshot.NAME)
+        self.index_path = os.path.join(state_dir, "telemetry", INDEX_NAME)
+        self.lock = FileLock(os.path.join(state_dir, "telemetry.lock"))
+        self.notices: list[str] = []
+        self._read_to: dict[str, int] = {}
+
+    # -- for a process that records
+
+    def follow(self, *, limit_bytes: int = RECORD_BYTES) -> None:
+        """Project what is new, if nobody else does and it is little; at most two rounds, no waiting, no new directory."""
+        for _ in range(2):
+            try:
+                if not self.lock.acquire():
+                    return
+            except OSError as e:
+                raise state_unavailable(self.lock.path, e) from e
+            try:
+                if not self.catch_up(limit_bytes=limit_bytes):
+                    return
+            finally:
+                self.lock.release()
+            if not self._has_more():
+                return
+
+    def _has_more(self) -> bool:
+        """Look once more: a writer that found the lock taken relies on it."""
+        newest = self.journal.segments(archived=False)[-1:]
+        return any(os.path.getsize(segment.path) > self._read_to.get(segment.name, 0) for segment in newest)
+
+    # -- the round
+
+    def catch_up(self, *, limit_bytes: int | None = None, progress: Progress | None = None) -> bool:
+        """Bring index and snapshot up to the journal; the caller holds the lock. False: too much for `limit_bytes`.
+
+        One transaction a round, cursors included, so each line counts exactly once wherever a kill comes.
+        """
+        state = self.stamp_state()
+        if state != "clean":
+            self._adopt_foreign_snapshot(first=state == "none")
+        self.journal.fold_spills()
+        try:
+            index = Index.open(self.index_path) if state in ("clean", "dirty") else None
+        except IndexUnusable:
+            index = None
+        try:
+            if index is None or not self._round(index, state, limit_bytes, progress):
+                return self.rebuild(limit_bytes, progress)
+        except sqlite3.DatabaseError as e:
+            if isinstance(e, sqlite3.OperationalError) and "disk" in str(e) and "malformed" not in str(e):
+                raise
+            return self.rebuild(limit_bytes, progress)
+        finally:
+            if index is not None:
+                index.close()
+        return True
+
+    def _round(self, index: Index, state: str, limit_bytes: int | None, progress: Progress | None) -> bool:
+        """Apply what is new and publish it; False when the index is of another journal."""
+        segments = self.journal.segments()
+        if not self.cursors_fit(index, segments):
+            return False
+        lines = self.abandoned_lines(index, RECORD_OPEN_RUNS if limit_bytes else READ_OPEN_RUNS)
+        if lines:
+            self.journal.append(b"".join(lines))
+            segments = self.journal.segments()
+        self._read_to = {name: cursor[3] for name, cursor in index.cursors().items()}
+        if any(self._size(segment) > self._read_to.get(segment.name, 0) for segment in segments if not segment.archived):
+            self._write_stamp("dirty")
+            index.begin()
+            self.apply(index, segments, limit_bytes, progress)
+            index.commit()
+        elif state == "clean" and self._snapshot_is_ours_and_whole():
+            return True
+        self._publish(index)
+        return True
+
+    def rebuild(self, limit_bytes: int | None, progress: Progress | None) -> bool:
+        """Make the index anew beside the old one; False when that is too much for a recording process."""
+        segments = self.uncovered(self.journal.segments())
+        if limit_bytes is not None and sum(map(self._size, segments)) > max(limit_bytes, EXIT_BYTES):
+            return False
+        beside = self.index_path + ".new"
+        self._write_stamp("rebuilding")
+        index = Index.create(beside)
+        try:
+            index.begin()
+            self._read_to = {}
+            self.apply(index, segments, None, progress)
+            index.commit()
+            index.add_lookups()
+        finally:
+            index.close()
+        try_unlink(self.index_path + "-journal")
+        os.replace(beside, self.index_path)
+        index = Index.open(self.index_path)
+        try:
+            self._publish(index)
+        finally:
+            index.close()
+        return True
+
+    def apply(
+        self, index: Index, segments: list[Segment], limit_bytes: int | None, progress: Progress | None = None
+    ) -> None:
+        cursors = index.cursors()
+        total = sum(map(self._size, segments)) if progress else 0
+        done = 0
+        for segment in segments:
+            offset = cursors[segment.name][3] if segment.name in cursors else 0
+            if segment.archived and offset:
+                continue
+            before = offset
+            for at, data in read_chunks(segment.path, offset, limit=limit_bytes or 1 << 22):
+                index.apply(segment.name, at, data)
+                offset = at + len(data)
+                if progress:
+                    done += len(data)
+                    progress(done, total)
+                if limit_bytes is not None:
+                    limit_bytes -= len(data)
+                    if limit_bytes <= 0:
+                        break
+            if offset != before or segment.name not in cursors:
+                index.set_cursor(segment.name, *self._identity(segment), offset)
+            self._read_to[segment.name] = offset
+            if limit_bytes is not None and limit_bytes <= 0:
+                return
+
+    @staticmethod
+    def _size(segment: Segment) -> int:
+        try:
+            return os.path.getsize(segment.path)
+        except FileNotFoundError:
+            return 0
+
+    @staticmethod
+    def _identity(segment: Segment) -> tuple[int, int, str]:
+        found = os.stat(segment.path)
+        return found.st_dev, found.st_ino, str(read_header(segment.path).get("generation", ""))
+
+    def cursors_fit(self, index: Index, segments: list[Segment]) -> bool:
+        """Say whether what the index has read is still what the journal's files hold."""
+        there = {segment.name: segment for segment in segments}
+        cursors = index.cursors()
+        for name, (device, inode, generation, offset) in cursors.items():
+            segment = there.get(name)
+            if segment is None:
+                return False
+            if segment.archived:
+                continue
+            try:
+                found = os.stat(segment.path)
+            except FileNotFoundError:
+                return False
+            if (found.st_dev, found.st_ino) != (device, inode) or found.st_size < offset:
+                return False
+            if found.st_size > offset and read_header(segment.path).get("generation", "") != generation:
+                return False
+        return not any(read_header(there[name].path).get("covers") for name in there.keys() - cursors.keys())
+
+    @staticmethod
+    def uncovered(segments: list[Segment]) -> list[Segment]:
+        """Leave out the segments that a checkpoint stands for."""
+        covered: set[object] = set()
+        for segment in segments:
+            covered.update(read_header(segment.path).get("covers", ()))
+        return [segment for segment in segments if segment.name not in covered]
+
+    def abandoned_lines(self, index: Index, limit: int) -> list[bytes]:
+        now = instant_text(time.time_ns())
+        return [
+            encode_line("abandoned", {"run_id": run_id, "ended_at": now})
+            for run_id, process in index.open_runs(limit)
+            if process is not None and liveness.is_gone(decode_json(process))
+        ]
+
+    # -- what was published
+
+    def _publish(self, index: Index) -> None:
+        snapshot.write_snapshot(self.snapshot_path, index.blocks(), updated=index.updated())
+        self._write_stamp("clean")
+
+    def secure(self) -> None:
+        """Let the index outlive a power cut, once after it changed: a reader has the milliseconds, a recorder has not."""
+        if self._read_stamp().get("state") == "clean":
+            fd = open_fd(self.index_path, os.O_RDWR)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            self._write_stamp("safe")
+
+    def _write_stamp(self, state: str) -> None:
+        stamp: Fields = {"state": state, "boot": liveness.boot_id()}
+        if state in ("clean", "safe"):
+            stamp["index"] = _mark_of(self.index_path)
+            stamp["snapshot"] = _mark_of(self.snapshot_path)
+        text = encode_json(stamp).encode() + b"\n"
+        os.pwrite(self.lock.fd, text, 0)
+        os.ftruncate(self.lock.fd, len(text))
+
+    def _read_stamp(self) -> Fields:
+        try:
+            fd = open_fd(self.lock.path, os.O_RDONLY)
+        except OSError:
+            return {}
+        try:
+            stamp = decode_json(os.read(fd, 4096).decode())
+        except ValueError:
+            return {}
+        finally:
+            os.close(fd)
+        return stamp if isinstance(stamp, dict) else {}
+
+    def stamp_state(self) -> str:
+        """Return none (never projected), clean, dirty (killed in between: SQLite mends that) or changed."""
+        stamp = self._read_stamp()
+        state = stamp.get("state")
+        if state is None:
+            return "none"
+        if state not in ("clean", "safe", "dirty") or (state != "safe" and stamp.get("boot") != liveness.boot_id()):
+            return "changed"
+        if state == "dirty":
+            return "dirty"
+        return "clean" if stamp.get("index") == _mark_of(self.index_path) else "changed"
+
+    def _snapshot_is_ours_and_whole(self) -> bool:
+        return self._read_stamp().get("snapshot") == _mark_of(self.snapshot_path)
+
+    def _adopt_foreign_snapshot(self, *, first: bool) -> None:
+        """Take over a `telemetry.yaml` that another program wrote; never overwrite it."""
+        try:
+            if snapshot.is_ours(self.snapshot_path):
+                return
+        except OSError:
+            return
+        from rye_telemetry.foreign import adopt
+
+        notice = adopt(self.snapshot_path, self.journal, first=first)
+        self.notices.append(notice)
+
+    def take(self) -> None:
+        """Take the lock for a change of the journal; StateBusy when another process keeps it."""
+        try:
+            if not self.lock.acquire(wait_s=CHANGE_WAIT_S):
+                raise StateBusy(f"{self.lock.path} is held by another process: try again when it has ended")
+        except OSError as e:
+            raise state_unavailable(self.lock.path, e) from e
+
+    def forget(self) -> None:
+        """Delete everything derived; the caller holds the lock."""
+        for path in (self.index_path, self.index_path + "-journal", self.index_path + ".new"):
+            try_unlink(path)
+
+
+def _mark_of(path: str) -> list[int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [found.st_ino, found.st_size, found.st_mtime_ns]

@@ -1,0 +1,146 @@
+"""The one place where the runner records, and where what goes wrong with recording is kept from the command."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rye_telemetry import liveness
+from rye_telemetry.errors import RyeTelemetryError
+from rye_telemetry.journal import Journal
+from rye_telemetry.lines import encode_line, instant_text, new_run_id
+from rye_telemetry.model import clean_text
+from rye_telemetry.paths import rye_state_dir
+from rye_telemetry.runner import handdown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rye_telemetry.model import Fields
+    from rye_telemetry.runner.options import Request
+
+
+class Recorder:
+    """Records one run in two lines, a start before the child and an end after it. It never raises for a bad store."""
+
+    def __init__(self, env: Mapping[str, str], *, durability: str) -> None:
+        self.env = env
+        self.sync = durability == "fsync"
+        self.trouble = ""
+        self.recorded = False
+        self.report: str | None = None
+        self.started_ns = time.time_ns()
+        self.began_ns = time.monotonic_ns()
+        self.run_id = new_run_id(self.started_ns)
+        self.run: Fields = {}
+        self.journal: Journal | None = None
+
+    def begin(self, request: Request, *, path: str | None, project_path: str | None, inputs: Fields | None) -> None:
+        """Write the start line and make the report file."""
+        self._guarded(lambda: self._begin(request, path, project_path, inputs))
+
+    def _begin(self, request: Request, path: str | None, project_path: str | None, inputs: Fields | None) -> None:
+        self.run = {
+            "run_id": self.run_id,
+            "item_type": request.item_type,
+            "item_id": request.item_id,
+            "path": path,
+            "started_at": instant_text(self.started_ns),
+            "parent_run_id": handdown.parent_run_id(self.env),
+            **{name: self._clean(value) for name, value in request.labels.items()},
+            "inputs": inputs,
+            "tags": self._clean_tags(request.tags) or None,
+            "project_path": project_path,
+        }
+        state_dir = rye_state_dir(self.env)
+        self.journal = Journal(state_dir, sync=self.sync)
+        self.journal.append(_fitting_line("start", {**self.run, "process": liveness.this_process()}))
+        self.report = handdown.make_report(state_dir, self.run_id)
+
+    def started(self) -> None:
+        """Count from now: the child is about to be."""
+        self.began_ns = time.monotonic_ns()
+
+    def prepare(self) -> None:
+        """Import what the end needs, while the child runs."""
+        self._guarded(_import_projector)
+
+    def end(self, *, outcome: str, exit_code: int | None, signal_name: str | None, error: str | None) -> None:
+        """Write the end line, complete in itself, then bring the totals up to date."""
+        now_ns, duration_ns = time.time_ns(), time.monotonic_ns() - self.began_ns
+        if now_ns < self.started_ns:  # the clock was set back meanwhile
+            now_ns = self.started_ns + duration_ns
+        self.run.update(
+            outcome=outcome,
+            ended_at=instant_text(now_ns),
+            duration_ms=round(duration_ns / 1e6, 3),
+            exit_code=exit_code,
+            signal=signal_name,
+        )
+        self._guarded(lambda: self._end(error))
+
+    def _end(self, error: str | None) -> None:
+        told = handdown.take_report(self.report) if self.report else {}
+        said = told.pop("error", None)
+        if "metrics" in told:
+            from rye_telemetry.redact import redact_json
+
+            told["metrics"] = redact_json(told["metrics"], home=self.env.get("HOME", ""))
+        text = said if said is not None and self.run["outcome"] != "success" else error
+        self.run.update(told, error=None if text is None else self._clean(text))
+        if self.journal is None:
+            self.journal = Journal(rye_state_dir(self.env), sync=self.sync)
+        self.journal.append(_fitting_line("run", self.run))
+        self.recorded = True
+        self.trouble = ""  # the end line is complete: nothing of this run is missing
+        from rye_telemetry.projector import Projector
+
+        projector = Projector(os.path.dirname(self.journal.home), self.journal)
+        projector.follow()
+        if projector.notices:
+            self.trouble = projector.notices[0]
+
+    def _clean(self, text: str) -> str:
+        from rye_telemetry.redact import redact_text
+
+        return redact_text(clean_text(text), home=self.env.get("HOME", ""))
+
+    def _clean_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
+        if not tags:
+            return {}
+        from rye_telemetry.redact import redact_named
+
+        home = self.env.get("HOME", "")
+        return {self._clean(name): redact_named(name, clean_text(value), home=home) for name, value in tags.items()}
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Run a recording step; what it raises becomes `trouble`, said once, after the command."""
+        try:
+            step()
+        except (RyeTelemetryError, OSError) as e:
+            self._note(str(e))
+        except Exception as e:  # noqa: BLE001 (a bug of ours, or of SQLite's, must not cost the command its exit code)
+            self._note(f"{type(e).__name__}: {e}: run `rye-telemetry doctor`")
+
+    def _note(self, reason: str) -> None:
+        self.trouble = f"run {'recorded, but the totals are behind' if self.recorded else 'not recorded'}: {reason}"
+
+
+def _import_projector() -> None:
+    from rye_telemetry import projector  # noqa: F401 (imported for later)
+
+
+def _fitting_line(kind: str, run: Fields) -> bytes:
+    """Return the line; what makes it larger than any line of ours is left out, and that is said in it."""
+    from rye_telemetry.lines import MAX_LINE_BYTES
+
+    line = encode_line(kind, run)
+    dropped: list[str] = []
+    for name in ("metrics", "inputs", "tags"):
+        if len(line) <= MAX_LINE_BYTES:
+            break
+        dropped.append(name)
+        kept = {field: value for field, value in run.items() if field not in dropped}
+        line = encode_line(kind, {**kept, "refused": {"too_large": dropped}})
+    return line

@@ -1,0 +1,238 @@
+"""TelemetryStore: the only door to the data. It keeps journal, index and `telemetry.yaml` in step."""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import os
+import time
+
+from rye_telemetry.errors import RyeTelemetryError
+from rye_telemetry.journal import Journal
+from rye_telemetry.lines import encode_line, instant_text, new_run_id
+from rye_telemetry.model import check_count, check_item_id, check_item_type, check_outcome, clean_text, usable_duration
+from rye_telemetry.paths import rye_state_dir
+from rye_telemetry.projector import EXIT_BYTES, RECORD_BYTES, Projector
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from rye_telemetry.index import Index
+    from rye_telemetry.model import Fields
+    from rye_telemetry.projector import Progress
+
+# A recording process projects again only when this many times the last projection's cost has passed: at most 2 % of its time.
+PROJECTION_PAUSE = 50
+
+
+class TelemetryStore:
+    """Records runs and answers questions about them, in `directory` (default: this user's state directory).
+
+    Threads, forked children and asyncio tasks may share one. It writes when called: consent is asked by its callers.
+    Recording raises InvalidRecord for what cannot be recorded and StateUnavailable when it could not be kept.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        durability: str = "none",
+        read_only: bool = False,
+    ) -> None:
+        self.directory = os.path.abspath(directory) if directory is not None else rye_state_dir(os.environ)
+        self.read_only = read_only
+        self.journal = Journal(self.directory, sync=durability == "fsync")
+        self.projector = Projector(self.directory, self.journal)
+        self._guard = _thread.allocate_lock()
+        self._pid = os.getpid()
+        self._next_projection = 0.0
+        self._unprojected = False
+        self._exit_hook = False
+
+    @property
+    def path(self) -> Path:
+        """The published `telemetry.yaml`."""
+        from pathlib import Path
+
+        return Path(self.projector.snapshot_path)
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should be told beside the last answers."""
+        return self.projector.notices
+
+    # -- record
+
+    def record_execution(
+        self,
+        item_id: str,
+        item_type: str,
+        outcome: str,
+        duration_ms: float | None,
+        http_calls: int = 0,
+        subprocess_calls: int = 0,
+        error: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> str:
+        """Record one ended run and return its id; on return it survives a kill of this process.
+
+        A duration that is no duration (NaN, infinite, negative) is left out of the averages and kept as text.
+        """
+        now_ns = time.time_ns()
+        duration = None if duration_ms is None else usable_duration(duration_ms)
+        run: Fields = {
+            "run_id": new_run_id(now_ns),
+            "item_type": check_item_type(item_type),
+            "item_id": check_item_id(item_id),
+            "path": None if path is None else os.fspath(path),
+            "outcome": check_outcome(outcome),
+            "started_at": instant_text(now_ns - int((duration or 0) * 1e6) if (duration or 0) < 1e12 else 0),
+            "ended_at": instant_text(now_ns),
+            "duration_ms": duration,
+            "http_calls": check_count("http_calls", http_calls) or None,
+            "subprocess_calls": check_count("subprocess_calls", subprocess_calls) or None,
+            "error": None if error is None else _recordable(error),
+        }
+        if duration is None and duration_ms is not None:
+            run["refused"] = {"duration_ms": str(duration_ms)}
+        self.append("run", run)
+        return str(run["run_id"])
+
+    def append(self, kind: str, fields: Fields) -> None:
+        """Append one line and project when it is time; a projection that fails takes nothing back."""
+        self.journal.append(encode_line(kind, fields))
+        self._unprojected = True
+        if not self._exit_hook:
+            self._exit_hook = True
+            atexit.register(self.close)
+        if time.monotonic() >= self._next_projection:
+            self._follow(RECORD_BYTES)
+
+    def _follow(self, limit_bytes: int) -> None:
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._guard = _thread.allocate_lock()
+        if not self._guard.acquire(blocking=False):
+            return
+        began = time.monotonic()
+        try:
+            self._unprojected = False
+            self.projector.follow(limit_bytes=limit_bytes)
+        except (RyeTelemetryError, OSError, *_database_errors()) as e:
+            self.projector.notices[:] = [f"{self.projector.snapshot_path} was not brought up to date: {e}"]
+        finally:
+            ended = time.monotonic()
+            self._next_projection = ended + PROJECTION_PAUSE * (ended - began)
+            self._guard.release()
+
+    def close(self) -> None:
+        """Publish what was recorded and let go of every file. The store may be used again afterwards."""
+        if self._exit_hook:
+            self._exit_hook = False
+            atexit.unregister(self.close)
+        if self._unprojected and os.path.isdir(self.journal.directory):
+            self._follow(EXIT_BYTES)
+        self.journal.close()
+        self.projector.lock.close()
+
+    def __enter__(self) -> TelemetryStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- ask
+
+    def get(self, item_id: str, item_type: str | None = None) -> Fields | None:
+        """Return the item with every acknowledged run of every process counted, or None when nothing is known of it.
+
+        Fields: docs/schema.md. Where two types share the id and none is named, the one recorded first answers.
+        """
+        items = self.items(item_id=item_id, item_type=item_type)
+        return items.get(item_id) or next(iter(items.values()), None)
+
+    def items(self, *, item_id: str | None = None, item_type: str | None = None) -> dict[str, Fields]:
+        """Return {key: item}; the key is the item's in `telemetry.yaml`."""
+        from rye_telemetry import queries
+
+        with self._index() as index:
+            return queries.read_items(index, item_id=item_id, item_type=item_type)
+
+    def totals(self, item_id: str | None = None, item_type: str | None = None) -> Fields:
+        """Return `total_items`, `total_runs`, `last_updated` and `items`, of all or of those that are named."""
+        items = self.items(item_id=item_id, item_type=item_type)
+        return {
+            "total_items": len(items),
+            "total_runs": sum(item["total_runs"] for item in items.values()),
+            "last_updated": max((item["last_run"] for item in items.values() if item["last_run"]), default=None),
+            "items": items,
+        }
+
+    def runs(
+        self, *, since: str | None = None, until: str | None = None, limit: int = 20, **equal: str | None
+    ) -> list[Fields]:
+        """Return runs newest first. `equal`: item_id, item_type, outcome, agent, workflow, caller, session_id."""
+        from rye_telemetry import queries
+
+        with self._index() as index:
+            return queries.read_runs(index, since=since, until=until, limit=limit, **equal)
+
+    def run(self, prefix: str) -> Fields:
+        """Return the one run whose id starts with `prefix`; RunNotFound otherwise."""
+        from rye_telemetry import queries
+
+        with self._index() as index:
+            return queries.read_run(index, prefix)
+
+    def damage(self) -> list[tuple[str, int, int, str]]:
+        """Return (segment, offset, bytes, reason) of each journal line that cannot be read."""
+        from rye_telemetry import queries
+
+        with self._index() as index:
+            return queries.read_damage(index)
+
+    def _index(self, progress: Progress | None = None) -> AbstractContextManager[Index]:
+        from rye_telemetry import reader
+
+        if self.read_only or not os.path.isdir(self.directory):
+            return reader.index_in_memory(self.projector)
+        self._unprojected = False
+        return reader.current_index(self.projector, progress=progress)
+
+    # -- change
+
+    def clear(self, item_id: str | None = None, item_type: str | None = None) -> int:
+        """Delete an item, a type, or everything, for good; return how many runs went. `telemetry.yaml` shows it at once."""
+        from rye_telemetry import clearing
+
+        return clearing.clear(self.projector, item_id=item_id, item_type=item_type)
+
+    def rebuild(self, progress: Progress | None = None) -> int:
+        """Make index and `telemetry.yaml` anew from the journal; return how many runs they hold."""
+        self.projector.take()
+        try:
+            self.projector.journal.fold_spills()
+            self.projector.rebuild(None, progress)
+        finally:
+            self.projector.lock.release()
+        return int(self.totals()["total_runs"])
+
+
+def open_store(env: Mapping[str, str], *, read_only: bool = False, durability: str = "none") -> TelemetryStore:
+    """Return the store of this user's state directory; `read_only` writes, creates and locks nothing when asked."""
+    return TelemetryStore(rye_state_dir(env), read_only=read_only, durability=durability)
+
+
+def _recordable(text: object) -> str:
+    from rye_telemetry.redact import redact_text
+
+    return redact_text(clean_text(str(text)), home=os.path.expanduser("~"))
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    from rye_telemetry.sqlite import sqlite3
+
+    return (sqlite3.Error,)

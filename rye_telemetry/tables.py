@@ -1,0 +1,203 @@
+"""How answers look on a terminal. Text in, text out; what is printed where is the commands' business."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rye_telemetry.model import Fields
+
+HEADINGS = {"tool": "Tools", "directive": "Directives", "knowledge": "Knowledge"}
+MARKS = {"success": ".", "failure": "F", "timeout": "T", "cancelled": "c", "abandoned": "a", "partial": "p"}
+COLOURS = {"success": 32, "failure": 31, "timeout": 33, "partial": 33, "cancelled": 36, "abandoned": 35, "running": 34}
+LEGEND = ". success   F failure   T timeout   c cancelled   a abandoned   p partial"
+RECENT_SHOWN = 5
+RUN_ID_SHOWN = 18  # of a UUIDv7: the millisecond and its part, enough to name a run
+_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+class Look:
+    """Width in columns, colour or none, the instant that "ago" counts from, and the home that is shown as ~."""
+
+    def __init__(
+        self, *, width: int = 80, colour: bool = False, now: datetime | None = None, home: str = ""
+    ) -> None:
+        self.width = max(60, width)
+        self.home = home.rstrip("/")
+        self.colour = colour
+        self.now = now or datetime.now(timezone.utc)
+
+    def place(self, text: str) -> str:
+        return text.replace(self.home + "/", "~/") if self.home else text
+
+    def paint(self, text: str, outcome: str) -> str:
+        return f"\x1b[{COLOURS[outcome]}m{text}\x1b[0m" if self.colour and outcome in COLOURS else text
+
+
+def totals_table(items: Mapping[str, Fields], look: Look) -> str:
+    """Return one table for each type that has items."""
+    parts = []
+    for item_type, heading in HEADINGS.items():
+        rows = [_totals_row(key, item, look) for key, item in items.items() if item["type"] == item_type]
+        if rows:
+            head = (heading, "runs", "ok", "avg", "p50", "p95", "last run", "last")
+            parts.append(_table(rows, head, ("left", *["right"] * 5, "right", "left")))
+    return "\n\n".join([*parts, LEGEND]) if parts else "No runs are recorded yet."
+
+
+def _totals_row(key: str, item: Fields, look: Look) -> tuple[str, ...]:
+    recent = "".join(look.paint(MARKS[outcome], outcome) for outcome in item["recent"][-RECENT_SHOWN:])
+    return (
+        shorten(key, look.width - 56),
+        str(item["total_runs"]) if item["total_runs"] or not item["running"] else "running",
+        percent_text(item["success_rate"]),
+        duration_text(item["avg_duration_ms"]),
+        duration_text(item["p50_duration_ms"]),
+        duration_text(item["p95_duration_ms"]),
+        ago_text(item["last_run"], look.now),
+        recent,
+    )
+
+
+def item_sheet(item: Fields, look: Look) -> str:
+    """Return one item in full."""
+    counts = ", ".join(
+        look.paint(f"{item[f'{outcome}_count']} {outcome}", outcome) for outcome in MARKS if item[f"{outcome}_count"]
+    )
+    running = f", {item['running']} running" if item["running"] else ""
+    rows = [
+        ("item", f"{item['item_id']} ({item['type']})"),
+        ("runs", f"{item['total_runs']}" + (f": {counts}" if counts else "") + running),
+        ("success rate", percent_text(item["success_rate"])),
+        ("duration", _durations(item)),
+        ("calls", f"{item['http_calls']} HTTP, {item['subprocess_calls']} subprocess"),
+        ("last run", f"{item['last_run'] or '-'} ({ago_text(item['last_run'], look.now)}), {item['last_outcome'] or '-'}"),
+        ("last error", item["last_error"] or "-"),
+        ("last outcomes", " ".join(look.paint(outcome, outcome) for outcome in item["recent"]) or "-"),
+        *(("path" if not n else "", look.place(path)) for n, path in enumerate(item["paths"])),
+    ]
+    return _sheet(rows)
+
+
+def _durations(item: Fields) -> str:
+    names = (("average", "avg"), ("p50", "p50"), ("p95", "p95"))
+    return ", ".join(f"{duration_text(item[f'{field}_duration_ms'])} {name}" for name, field in names)
+
+
+def runs_table(runs: Sequence[Fields], look: Look) -> str:
+    if not runs:
+        return "No runs fit."
+    rows = [
+        (
+            run["run_id"][:RUN_ID_SHOWN],
+            shorten(run["item_id"], look.width - 58),
+            look.paint(run["outcome"], run["outcome"]),
+            duration_text(run["duration_ms"]),
+            ago_text(run["started_at"], look.now),
+            shorten(run["agent"] or "-", 12),
+        )
+        for run in runs
+    ]
+    return _table(rows, ("run", "item", "outcome", "took", "started", "agent"), ("left",) * 3 + ("right",) * 2 + ("left",))
+
+
+def run_sheet(run: Fields, look: Look) -> str:
+    """Return one run in full; what is not known is left out."""
+    rows = []
+    for name, value in run.items():
+        if value is None:
+            continue
+        if name == "outcome":
+            value = look.paint(value, value)  # noqa: PLW2901 (shown, not kept)
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key}={part}" for key, part in value.items())  # noqa: PLW2901 (shown, not kept)
+        rows.append((name, str(value)))
+    return _sheet(rows)
+
+
+def sheet(rows: Sequence[tuple[str, str]]) -> str:
+    return _sheet(rows)
+
+
+def _sheet(rows: Sequence[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in rows)
+
+
+def _table(rows: Sequence[Sequence[str]], head: Sequence[str], align: Sequence[str]) -> str:
+    from tabulate import tabulate
+
+    return tabulate(rows, head, tablefmt="plain", colalign=tuple(align), disable_numparse=True)
+
+
+def duration_text(duration_ms: float | None) -> str:
+    """Return a duration in at most seven characters."""
+    if duration_ms is None:
+        return "-"
+    if duration_ms < 1:
+        return f"{duration_ms:.2f} ms"
+    if duration_ms < 999.5:
+        return f"{duration_ms:.0f} ms" if duration_ms >= 9.95 else f"{duration_ms:.1f} ms"
+    seconds = duration_ms / 1000
+    for size, unit in _UNITS:
+        if seconds >= size or unit == "s":
+            amount = seconds / size
+            return f"{amount:.1f} {unit}" if amount < 99.5 else f"{amount:.0f} {unit}"
+    return "-"
+
+
+def percent_text(share: float | None) -> str:
+    if share is None:
+        return "-"
+    return "100%" if share == 1 else f"{share * 100:.1f}%"
+
+
+def ago_text(instant: str | None, now: datetime) -> str:
+    """Return how long ago an RFC 3339 instant was; an instant to come is "just now" within a minute, else itself."""
+    if not instant:
+        return "-"
+    try:
+        then = datetime.fromisoformat(instant.replace("Z", "+00:00"))
+    except ValueError:
+        return instant
+    seconds = (now - then).total_seconds()
+    if -60 < seconds < 5:
+        return "just now"
+    if seconds < 0:
+        return instant[:10]
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return "just now"
+
+
+def shorten(text: str, width: int) -> str:
+    """Return text in at most `width` characters, its end kept: ids differ there."""
+    text = printable(text)
+    width = max(8, width)
+    return text if len(text) <= width else "…" + text[-(width - 1) :]
+
+
+def printable(text: str) -> str:
+    """Return text that cannot move the cursor: recorded text may hold anything."""
+    if text.isprintable() or "\x1b[" in text and text.replace("\x1b[0m", "").count("\x1b[") == text.count("\x1b[0m"):
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def status_head(found: Fields, look: Look) -> str:
+    """Return what stands above the totals."""
+    last = ago_text(found["last_updated"], look.now)
+    return (
+        sheet(
+            [
+                ("telemetry", f"{'on' if found['enabled'] else 'off'} ({look.place(found['decided_by'])})"),
+                ("state", look.place(found["state_dir"])),
+                ("recorded", f"{found['total_runs']} runs of {found['total_items']} items, last {last}"),
+            ]
+        )
+        + "\n"
+    )

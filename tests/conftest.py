@@ -1,0 +1,62 @@
+"""Every test gets a home of its own; nothing here can reach the user's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rye_telemetry.store import TelemetryStore
+
+SCRIPT = Path(sys.executable).with_name("rye-telemetry")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """A fresh home; telemetry is off in it, as everywhere."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(("RYE_", "XDG_", "GIT_", "OTEL_")) or name in ("USER_SPACE", "TRACEPARENT", "NO_COLOR", "VIRTUAL_ENV"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture
+def state_dir(home):
+    return home / ".local" / "state" / "rye"
+
+
+@pytest.fixture
+def enabled(home):
+    """Telemetry switched on, in the form that `configure` writes."""
+    (home / ".ai").mkdir()
+    (home / ".ai" / "config.yaml").write_text("telemetry:\n  enabled: true\n")
+    return home
+
+
+@pytest.fixture
+def store(tmp_path):
+    with TelemetryStore(tmp_path / "state") as opened:
+        yield opened
+
+
+@pytest.fixture
+def cli():
+    """Run the installed command as a user does, check its exit code, and return the ended process with its text."""
+
+    def run(*args, code=0, timeout=60, **more):
+        more.setdefault("stdin", subprocess.DEVNULL)
+        done = subprocess.run(
+            [str(SCRIPT), *map(str, args)], capture_output=True, text=True, timeout=timeout, check=False, **more
+        )
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
