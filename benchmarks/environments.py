@@ -18,7 +18,7 @@ SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 KEPT = ("LD_LIBRARY_PATH", "TMPDIR", "TZ")
 
 
-class NotInstalled(Exception):  # noqa: N818 (a state that the table reports, not a fault)
+class NotInstalled(Exception):
     """A program that could not be had here; the message is the reason."""
 
 

@@ -23,7 +23,7 @@ QUIET = (
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-class CommandFailed(Exception):  # noqa: N818 (a state that the table reports, not a fault)
+class CommandFailed(Exception):
     """A measured command ended otherwise than it should; its time would mean nothing."""
 
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 # Not `-m`: that would put the working directory, and whatever modules lie in it, before the standard library.
-COMMAND = (sys.executable, "-c", "import sys; sys.path[:1] = []; from rye_telemetry.entry import main; sys.exit(main())")
+COMMAND = (
+    sys.executable,
+    "-c",
+    "import sys; sys.path[:1] = []; from rye_telemetry.entry import main; sys.exit(main())",
+)
 
 
 class TelemetryContext:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import json
 import os
 from typing import TYPE_CHECKING
 
 from rye_telemetry.files import make_private_dir, read_file, replace_file, try_unlink
+from rye_telemetry.foreign import type_of
 from rye_telemetry.index import Index
 from rye_telemetry.lines import decode_line, encode_json, encode_line
-from rye_telemetry.model import check_item_type
+from rye_telemetry.model import check_item_type, utf8_text
 from rye_telemetry.queries import read_items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from rye_telemetry.model import Fields
     from rye_telemetry.projector import Projector
 
 
@@ -21,50 +26,75 @@ def clear(projector: Projector, *, item_id: str | None, item_type: str | None) -
     """Delete what is named, everything when nothing is; return the number of ended runs that went."""
     if item_type is not None:
         check_item_type(item_type)
+    if item_id is not None:
+        item_id = utf8_text(item_id)
     make_private_dir(os.path.dirname(projector.index_path))
     projector.take()
     try:
+        projector.thread = _thread.get_ident()
         projector.catch_up()
-        names = _keys(projector, item_id, item_type)
-        gone = sum(names.values())
-        projector.journal.rewrite(_keeper(item_id, item_type))
+        meant, gone = _find(projector, item_id, item_type)
+        projector.journal.rewrite(_keeper(meant))
         projector.forget()
-        _sweep(projector, item_id, item_type)
+        _sweep(projector, meant)
         projector.rebuild(None, None)
     finally:
+        projector.thread = 0
         projector.lock.release()
     return gone
 
 
-def _keys(projector: Projector, item_id: str | None, item_type: str | None) -> dict[str, int]:
-    index = Index.open(projector.index_path)
-    try:
-        items = read_items(index, item_id=item_id, item_type=item_type)
-    finally:
-        index.close()
-    return {key: item["total_runs"] for key, item in items.items()}
+class _Meant:
+    """What is to go: everything, a type, an id in every type, or single items; `keys` are (type, id) of known ones."""
+
+    def __init__(self, item_id: str | None, item_type: str | None, keys: set[tuple[str, str]]) -> None:
+        self.item_id = item_id
+        self.item_type = item_type
+        self.keys = keys
+        self.everything = item_id is None and item_type is None
+        self.needles = () if self.everything else tuple(_needles(item_type, {i for _, i in keys} | {item_id}))
+
+    def has(self, item_type: object, item_id: object) -> bool:
+        if (item_type, item_id) in self.keys:
+            return True
+        return self.item_id in (None, item_id) and self.item_type in (None, item_type)
+
+    def may_be_in(self, data: bytes) -> bool:
+        """Say whether bytes that cannot be read as records name it."""
+        return self.everything or any(needle in data for needle in self.needles)
 
 
-def _keeper(item_id: str | None, item_type: str | None) -> Callable[[bytes], bytes | None]:
+def _needles(item_type: str | None, ids: set[str | None]) -> Iterator[bytes]:
+    for item_id in ids:
+        if item_id is not None:
+            yield encode_json(item_id).encode()
+            yield json.dumps(item_id).encode()
+        elif item_type is not None:
+            yield f'"item_type":"{item_type}"'.encode()
+
+
+def _find(projector: Projector, item_id: str | None, item_type: str | None) -> tuple[_Meant, int]:
+    """Return what is meant, and how many ended runs it has."""
+    with contextlib.closing(Index.open(projector.index_path)) as index:
+        items = read_items(index, item_id=item_id, item_type=item_type).values()
+    keys = {(item["type"], item["item_id"]) for item in items}
+    return _Meant(item_id, item_type, keys), sum(item["total_runs"] for item in items)
+
+
+def _keeper(meant: _Meant) -> Callable[[bytes], bytes | None]:
     """Return the function that says what stays of a journal line."""
-    item_type, item_id = _split_key(item_type, item_id)
-    if item_id is None and item_type is None:
-        return lambda _: None
-    needles = _needles(item_id)
     runs: set[str] = set()
 
     def keep(raw: bytes) -> bytes | None:
+        if meant.everything:
+            return None
         try:
             fields = decode_line(raw)
-        except ValueError:  # what cannot be read goes when it names the item
-            return None if any(needle in raw for needle in needles) else raw
+        except ValueError:  # what cannot be read goes when it names the item, a line torn within the name too
+            return None if meant.may_be_in(raw + b'"') else raw
         if fields["kind"] == "checkpoint":
-            items = [entry for entry in fields["items"] if not _meant(entry, item_id, item_type)]
-            if len(items) == len(fields["items"]):
-                return raw
-            rest = {name: value for name, value in fields.items() if name not in ("v", "kind")}
-            return encode_line("checkpoint", {**rest, "items": items}).rstrip(b"\n") if items else None
-        if "item_id" in fields and _meant(fields, item_id, item_type):
+            return _checkpoint_without(meant, raw, fields)
+        if "item_id" in fields and meant.has(fields.get("item_type"), fields["item_id"]):
             runs.add(fields["run_id"])
             return None
         return None if fields.get("run_id") in runs else raw
@@ -72,46 +102,34 @@ def _keeper(item_id: str | None, item_type: str | None) -> Callable[[bytes], byt
     return keep
 
 
-def _split_key(item_type: str | None, item_id: str | None) -> tuple[str | None, str | None]:
-    """Read `type::id`, the key of an item whose id another type had first."""
-    if item_id is not None and item_type is None:
-        head, found, rest = item_id.partition("::")
-        if found and rest and head in ("directive", "tool", "knowledge"):
-            return head, rest
-    return item_type, item_id
+def _checkpoint_without(meant: _Meant, raw: bytes, fields: Fields) -> bytes | None:
+    try:
+        items = [entry for entry in fields["items"] if not meant.has(entry["item_type"], entry["item_id"])]
+    except (KeyError, TypeError, IndexError):  # damage of this kind is named, not counted
+        return None if meant.may_be_in(raw) else raw
+    if len(items) == len(fields["items"]):
+        return raw
+    rest = {name: value for name, value in fields.items() if name not in ("v", "kind")}
+    return encode_line("checkpoint", {**rest, "items": items}).rstrip(b"\n") if items else None
 
 
-def _meant(entry: dict[str, object], item_id: str | None, item_type: str | None) -> bool:
-    return (item_id is None or entry.get("item_id") == item_id) and (
-        item_type is None or entry.get("item_type") == item_type
-    )
-
-
-def _needles(item_id: str | None) -> tuple[bytes, ...]:
-    if item_id is None:
-        return ()
-    text = encode_json(item_id)
-    return (text.encode(), text.encode("ascii", "backslashreplace"), f'"item_id":{text[:-1]}'.encode())
-
-
-def _sweep(projector: Projector, item_id: str | None, item_type: str | None) -> None:
+def _sweep(projector: Projector, meant: _Meant) -> None:
     """Clean what lies beside the journal: imported and set-aside files, and what killed writers left."""
-    everything = item_id is None and item_type is None
     state_dir = os.path.dirname(projector.snapshot_path)
     for name in os.listdir(state_dir):
         path = os.path.join(state_dir, name)
         if name.startswith("telemetry.yaml."):
-            if everything or name.endswith(".tmp"):
+            if meant.everything or name.endswith(".tmp"):
                 try_unlink(path)
             else:
-                _clean_aside(path, item_id, item_type)
+                _clean_aside(path, meant)
     for folder in (projector.journal.directory, projector.journal.spill_dir, projector.journal.archive_dir):
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
             if name.endswith(".tmp"):
                 try_unlink(os.path.join(folder, name))
 
 
-def _clean_aside(path: str, item_id: str | None, item_type: str | None) -> None:
+def _clean_aside(path: str, meant: _Meant) -> None:
     """Take the item out of a foreign file that is kept; delete a file that cannot be read but may name it."""
     import yaml
 
@@ -119,13 +137,11 @@ def _clean_aside(path: str, item_id: str | None, item_type: str | None) -> None:
     try:
         document = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (a safe loader)
         entries = document["items"]
-        kept = {k: v for k, v in entries.items() if not _meant({"item_id": k, "item_type": v.get("type")}, item_id, item_type)}
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError, RecursionError):
-        if item_id is None or item_id.encode() in data:
+        kept = {key: entry for key, entry in entries.items() if not meant.has(type_of(entry), str(key))}
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        if meant.item_id is None or any(item_id.encode() in data for _, item_id in meant.keys | {("", meant.item_id)}):
             try_unlink(path)
         return
     if len(kept) != len(entries):
         text = yaml.safe_dump({**document, "items": kept}, sort_keys=False, allow_unicode=True)
         replace_file(path, text.encode())
-
-

@@ -7,9 +7,12 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from typing import NoReturn
 
     from rye_telemetry.runner.options import Request
+else:
+    import _signal as signal  # the `signal` module imports enum, which costs 3 ms
 
 
 def main() -> int:
@@ -29,14 +32,12 @@ def main() -> int:
 
 def _end_quietly_at_ctrl_c() -> None:
     """Until the command has started, ^C ends us as it would end the command: without a traceback."""
-    import _signal  # the `signal` module imports enum, which costs 3 ms
-
-    if _signal.getsignal(_signal.SIGINT) == _signal.default_int_handler:
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run_now(request: Request) -> NoReturn:
-    """Run and leave without the interpreter's clean-up: nothing of ours is open any more, and it takes a millisecond."""
+    """Run and leave without the interpreter's clean-up: nothing of ours is open by then, and it takes a millisecond."""
     from rye_telemetry.errors import RyeTelemetryError
     from rye_telemetry.runner.handdown import given_environment
     from rye_telemetry.runner.run import run, say

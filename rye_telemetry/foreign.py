@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from typing import TYPE_CHECKING
 
-from rye_telemetry.errors import InvalidRecord
 from rye_telemetry.files import read_file
-from rye_telemetry.lines import encode_json, encode_line
-from rye_telemetry.model import ENDED, ITEM_TYPES, check_item_id, clean_text
-from rye_telemetry.totals import Totals, totals_to_json
+from rye_telemetry.lines import MAX_LINE_BYTES, encode_json, encode_line
+from rye_telemetry.model import (
+    ENDED,
+    ITEM_TYPES,
+    MAX_DURATION_MS,
+    OUTCOME_ALIASES,
+    check_item_id,
+    clean_text,
+    utf8_text,
+)
+from rye_telemetry.totals import MAX_COUNT, Totals, totals_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rye_telemetry.journal import Journal
-    from rye_telemetry.model import Fields
 
 MAX_BYTES = 64 * 1024 * 1024
-ITEMS_A_LINE = 50  # a line has a size limit, see lines.MAX_LINE_BYTES
+ITEMS_A_LINE = 50
+MAX_ENTRIES_BYTES = MAX_LINE_BYTES - 1000  # in one line, which says a little more
 
 
 def adopt(path: str, journal: Journal, *, first: bool) -> str:
@@ -30,35 +36,57 @@ def adopt(path: str, journal: Journal, *, first: bool) -> str:
     """
     aside = _free_name(path + ".imported") if first else _free_name(path + ".foreign")
     if not first:
-        os.replace(path, aside)
+        _set_aside(path, aside)
         return f"{path} was written by another program: it is kept as {aside}"
     try:
         data = read_file(path)
         lines, refused = checkpoint_lines(data)
     except ValueError as e:
         aside = _free_name(path + ".unreadable")
-        os.replace(path, aside)
+        _set_aside(path, aside)
         return f"{path} was written by another program and cannot be read ({e}): it is kept as {aside}"
     if lines:
         journal.append(b"".join(lines))
-    os.replace(path, aside)
+    _set_aside(path, aside)
     said = f"{path} was written by another program: it was imported and is kept as {aside}"
     return said + (f"; not imported: {', '.join(refused[:5])}" if refused else "")
 
 
+def _set_aside(path: str, aside: str) -> None:
+    os.replace(path, aside)
+    if not os.path.islink(aside):
+        os.chmod(aside, 0o600)  # as private as all else here, whatever its writer thought
+
+
 def checkpoint_lines(data: bytes) -> tuple[list[bytes], list[str]]:
-    """Return journal lines that carry a foreign file's totals, and what of it could not be read; ValueError as read_totals."""
+    """Return journal lines that carry a foreign file's totals, and what of it was refused; ValueError as read_totals."""
     items, refused = read_totals(data)
-    entries = [
-        f'{{"item_type":{encode_json(t.item_type)},"item_id":{encode_json(t.item_id)},"state":{totals_to_json(t)}}}'
-        for t in items
-    ]
     source = hashlib.sha256(data).hexdigest()
-    lines = []
-    for start in range(0, len(entries), ITEMS_A_LINE):
-        head = encode_line("checkpoint", {"checkpoint_id": f"{source}-{start}", "source": "telemetry.yaml"})
-        lines.append(head[:-2] + f',"items":[{",".join(entries[start : start + ITEMS_A_LINE])}]}}\n'.encode())
+    lines: list[bytes] = []
+    entries: list[bytes] = []
+    for totals in items:
+        entry = _entry_json(totals)
+        if len(entry) > MAX_ENTRIES_BYTES:
+            refused.append(f"the paths of {totals.item_id[:60]!r} (too many)")
+            totals.paths = []
+            entry = _entry_json(totals)
+        if sum(map(len, entries)) + len(entry) > MAX_ENTRIES_BYTES or len(entries) == ITEMS_A_LINE:
+            lines.append(_checkpoint_line(source, len(lines), entries))
+            entries = []
+        entries.append(entry)
+    if entries:
+        lines.append(_checkpoint_line(source, len(lines), entries))
     return lines, refused
+
+
+def _entry_json(t: Totals) -> bytes:
+    head = f'{{"item_type":{encode_json(t.item_type)},"item_id":{encode_json(t.item_id)},"state":'
+    return f"{head}{totals_to_json(t)}}}".encode()
+
+
+def _checkpoint_line(source: str, number: int, entries: list[bytes]) -> bytes:
+    head = encode_line("checkpoint", {"checkpoint_id": f"{source}-{number}", "source": "telemetry.yaml"})
+    return head[:-2] + b',"items":[' + b",".join(entries) + b"]}\n"
 
 
 def read_totals(data: bytes) -> tuple[list[Totals], list[str]]:
@@ -69,7 +97,7 @@ def read_totals(data: bytes) -> tuple[list[Totals], list[str]]:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     try:
         document = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (a safe loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as e:
         raise ValueError(str(e).replace("\n", " ")[:200] or "not YAML") from e
     entries = document.get("items") if isinstance(document, dict) else None
     if entries is None and isinstance(document, dict):
@@ -80,34 +108,50 @@ def read_totals(data: bytes) -> tuple[list[Totals], list[str]]:
     for item_id, entry in entries.items():
         try:
             items.append(_item_totals(item_id, entry))
-        except (ValueError, TypeError, InvalidRecord) as e:
+        except (ValueError, TypeError, OverflowError) as e:  # InvalidRecord too
             refused.append(f"{str(item_id)[:60]!r} ({e})")
     return items, refused
 
 
-def _item_totals(key: object, entry: Mapping[str, object]) -> Totals:
+def type_of(entry: object) -> str:
+    """Return the type that a foreign entry counts as."""
     if not isinstance(entry, dict):
         raise TypeError("not a mapping")
     item_type = entry.get("type")
-    item_id = key if isinstance(key, str) else str(key)
-    totals = Totals(item_type if item_type in ITEM_TYPES else "tool", check_item_id(item_id))
-    for outcome in ENDED:
-        totals.counts[outcome] = _count(entry.get(f"{outcome}_count"))
+    return item_type if isinstance(item_type, str) and item_type in ITEM_TYPES else "tool"
+
+
+def _item_totals(key: object, entry: Mapping[str, object]) -> Totals:
+    totals = Totals(type_of(entry), check_item_id(key if isinstance(key, str) else str(key)))
+    for name, value in entry.items():
+        word, found, rest = str(name).rpartition("_count")
+        outcome = OUTCOME_ALIASES.get(word, word)
+        if found and not rest and outcome in ENDED:
+            totals.counts[outcome] += _count(value)
+    if "total_runs" not in entry:  # knowledge counts how often it was read
+        totals.counts["success"] += _count(entry.get("access_count"))
     total = max(_count(entry.get("total_runs")), totals.total_runs)
     totals.counts["partial"] += total - totals.total_runs  # ended, but nobody knows how
     totals.http_calls, totals.subprocess_calls = _count(entry.get("http_calls")), _count(entry.get("subprocess_calls"))
     average = entry.get("avg_duration_ms")
-    if isinstance(average, (int, float)) and math.isfinite(average) and average >= 0 and total:
-        totals.duration_count, totals.duration_sum_ms = total, float(average) * total
-    last_run = entry.get("last_run")
+    if type(average) in (int, float) and 0 <= average <= MAX_DURATION_MS and total:  # type: ignore[operator]
+        totals.duration_count = min(total, MAX_COUNT)
+        totals.duration_sum_ms = float(average) * totals.duration_count  # type: ignore[arg-type]
+    _read_last(totals, entry)
+    paths = entry.get("paths")
+    totals.paths = [utf8_text(path) for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+    return totals
+
+
+def _read_last(totals: Totals, entry: Mapping[str, object]) -> None:
+    last_run = entry.get("last_run", entry.get("last_accessed"))
     totals.last_run = _instant(last_run) if last_run is not None else None
-    outcome = entry.get("last_outcome")
-    totals.last_outcome = outcome if outcome in ENDED else None
+    outcome = entry.get("last_outcome", "success" if "last_accessed" in entry else None)
+    if isinstance(outcome, str):
+        outcome = OUTCOME_ALIASES.get(outcome, outcome)
+        totals.last_outcome = outcome if outcome in ENDED else None
     error = entry.get("last_error")
     totals.last_error = clean_text(error) if isinstance(error, str) else None
-    paths = entry.get("paths")
-    totals.paths = [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
-    return totals
 
 
 def _count(value: object) -> int:
@@ -125,7 +169,7 @@ def _instant(value: object) -> str:
             raise TypeError(f"last_run is {value!r}")
         value = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
     value = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
-    return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+    return value.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _free_name(path: str) -> str:

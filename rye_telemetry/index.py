@@ -10,10 +10,10 @@ import os
 from rye_telemetry.errors import IndexUnusable
 from rye_telemetry.files import open_fd, try_unlink
 from rye_telemetry.lines import START_PREFIX, decode_line, encode_json, is_deep
-from rye_telemetry.model import RUN_FIELDS
+from rye_telemetry.model import RUN_FIELDS, utf8_text
 from rye_telemetry.snapshot import render_item
 from rye_telemetry.sqlite import sqlite3
-from rye_telemetry.totals import Totals, totals_from_checkpoint, totals_from_json, totals_to_json
+from rye_telemetry.totals import RECENT, Totals, totals_from_checkpoint, totals_from_json, totals_to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +64,10 @@ CREATE TABLE items (
     last_error TEXT,
     paths TEXT NOT NULL,        -- JSON
     state TEXT NOT NULL,        -- JSON: sums and histogram, see totals.py
-    block TEXT NOT NULL,        -- this item as it stands in telemetry.yaml
     UNIQUE (item_type, item_id)
 );
+-- Each item as it stands in telemetry.yaml, apart from the rest: every projection reads all of it.
+CREATE TABLE blocks (key TEXT PRIMARY KEY, last_run TEXT, block TEXT NOT NULL) WITHOUT ROWID;
 -- One row a run. Instants are RFC 3339 in UTC with milliseconds, so they order as text.
 CREATE TABLE runs (
     run_id TEXT PRIMARY KEY,
@@ -101,11 +102,11 @@ CREATE TABLE runs (
     process TEXT,               -- JSON: host, boot, PID namespace, pid and start of an open run's process
     extra TEXT                  -- JSON: fields of the line that this version has no column for
 ) WITHOUT ROWID;
+CREATE INDEX runs_open ON runs (item) WHERE outcome = 'running';
 """
 LOOKUPS = """
 CREATE INDEX runs_by_start ON runs (started_at);
 CREATE INDEX runs_by_item ON runs (item, started_at);
-CREATE INDEX runs_open ON runs (started_at) WHERE outcome = 'running';
 """
 _ROW = ("run_id", "item", *RUN_COLUMNS[1:], "process", "extra")
 _PLACES = ",".join("?" * len(_ROW))
@@ -263,21 +264,21 @@ class Index:
         if self._write_run(_INSERT, row):
             totals.add_run(fields)
         else:
-            known = self.db.execute("SELECT outcome FROM runs WHERE run_id=?", (fields["run_id"],)).fetchone()[0]
-            if known not in ("running", "abandoned"):
+            known = "SELECT outcome, ended_at FROM runs WHERE run_id=?"
+            outcome, ended_at = self.db.execute(known, (fields["run_id"],)).fetchone()
+            if outcome not in ("running", "abandoned"):
                 return
             self._write_run(_REPLACE, row)
             totals.add_run(fields)
-            if known == "abandoned":  # it was slow, not gone: what was counted too early is taken back
-                totals.counts["abandoned"] -= 1
-                self._reread_last(number, totals)
+            if outcome == "abandoned":  # it was slow, not gone: what was counted too early is taken back
+                self._take_back_abandoned(ended_at, number, totals)
         self.changed.add(key)
 
     def _write_run(self, statement: str, row: list[object]) -> int:
         try:
             return self.db.execute(statement, row).rowcount
         except UnicodeEncodeError:  # a file name that is not UTF-8; SQLite holds only text that is
-            row = [v.encode("utf-8", "backslashreplace").decode() if type(v) is str else v for v in row]
+            row = [utf8_text(v) if type(v) is str else v for v in row]
             return self.db.execute(statement, row).rowcount
 
     def _apply_abandoned(self, run_id: str, ended_at: str) -> None:
@@ -294,18 +295,13 @@ class Index:
             totals.add_run(end)
             self.changed.add((row[0], row[1]))
 
-    def _reread_last(self, number: int, totals: Totals) -> None:
+    def _take_back_abandoned(self, ended_at: str, number: int, totals: Totals) -> None:
         rows = self.db.execute(
             "SELECT ended_at, outcome, error FROM runs WHERE item=? AND ended_at IS NOT NULL"
-            " ORDER BY ended_at DESC LIMIT 10",
-            (number,),
+            " ORDER BY ended_at DESC, run_id DESC LIMIT ?",
+            (number, RECENT),
         ).fetchall()
-        totals.recent = [[row[0], row[1]] for row in reversed(rows)]
-        totals.last_run = totals.last_outcome = totals.last_error = None
-        if rows:
-            totals.last_run, totals.last_outcome, totals.last_error = rows[0]
-            if totals.last_outcome == "success":
-                totals.last_error = None
+        totals.take_back_abandoned(ended_at, rows)
 
     def _apply_checkpoint(self, fields: Fields) -> None:
         checkpoint_id, items = fields.get("checkpoint_id"), fields.get("items")
@@ -340,7 +336,7 @@ class Index:
             key = f"{item_type}::{key}"
         totals = Totals(item_type, item_id)
         cursor = self.db.execute(
-            "INSERT INTO items VALUES (NULL,?,?,?,0,0,0,0,0,0,0,NULL,0,0,NULL,NULL,NULL,'[]',?,'')",
+            "INSERT INTO items VALUES (NULL,?,?,?,0,0,0,0,0,0,0,NULL,0,0,NULL,NULL,NULL,'[]',?)",
             (item_type, item_id, key, totals_to_json(totals)),
         )
         number = cursor.lastrowid
@@ -355,16 +351,18 @@ class Index:
             paths = encode_json(published.pop("paths"))
             name = self.db.execute("SELECT key FROM items WHERE item=?", (number,)).fetchone()[0]
             self.db.execute(
-                f"UPDATE items SET {','.join(f'{field}=?' for field in published)},paths=?,state=?,block=? WHERE item=?",  # noqa: S608 (constants)
-                (*published.values(), paths, totals_to_json(totals), render_item(name, totals.published()), number),
+                f"UPDATE items SET {','.join(f'{field}=?' for field in published)},paths=?,state=? WHERE item=?",  # noqa: S608 (constants)
+                (*published.values(), paths, totals_to_json(totals), number),
             )
+            block = render_item(name, totals.published())
+            self.db.execute("INSERT OR REPLACE INTO blocks VALUES (?,?,?)", (name, totals.last_run, block))
         self.changed.clear()
 
     def blocks(self) -> Iterator[str]:
-        return (row[0] for row in self.db.execute("SELECT block FROM items WHERE total_runs > 0 ORDER BY key"))
+        return (row[0] for row in self.db.execute("SELECT block FROM blocks ORDER BY key"))
 
     def updated(self) -> str | None:
-        found = self.db.execute("SELECT max(last_run) FROM items").fetchone()[0]
+        found = self.db.execute("SELECT max(last_run) FROM blocks").fetchone()[0]
         return None if found is None else str(found)
 
     # -- open runs
@@ -372,7 +370,7 @@ class Index:
     def open_runs(self, limit: int) -> list[tuple[str, str | None]]:
         """Return (run id, process as JSON) of runs without an end, oldest first."""
         rows: Iterable[tuple[str, str | None]] = self.db.execute(
-            "SELECT run_id, process FROM runs WHERE outcome='running' ORDER BY started_at LIMIT ?", (limit,)
+            "SELECT run_id, process FROM runs INDEXED BY runs_open WHERE outcome='running' ORDER BY started_at LIMIT ?", (limit,)
         )
         return list(rows)
 

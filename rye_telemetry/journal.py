@@ -341,12 +341,11 @@ def read_chunks(path: str, offset: int, *, limit: int = 1 << 22) -> Iterator[tup
 
 def _scan_segments(directory: str, suffix: str, found: dict[str, Segment], *, archived: bool) -> None:
     try:
-        names = os.listdir(directory)
+        with os.scandir(directory) as entries:  # a FIFO or a link of that name is no segment; `doctor` names it
+            names = [entry.name for entry in entries if entry.name.endswith(suffix) and entry.is_file(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return
     for name in names:
-        if not name.endswith(suffix):
-            continue
         stem = name[: -len(suffix)]
         year, _, rest = stem.partition("-W")
         week, _, number = rest.partition("-")

@@ -62,7 +62,7 @@ if make_encoder is not None:
         text = text.strip(" \t\r\n")
         try:
             value, end = _scan(text, 0)
-        except (StopIteration, RecursionError) as e:
+        except (StopIteration, RecursionError, SystemError) as e:  # it cannot raise JSONDecodeError without `json`
             raise ValueError("not a JSON text") from e
         if end != len(text):
             raise ValueError(f"more text after the JSON value, at {end}")
@@ -91,9 +91,8 @@ else:
 
 def encode_line(kind: str, fields: Fields) -> bytes:
     """Return one whole line; fields that are None are left out."""
-    line: Fields = {"v": VERSION, "kind": kind}
-    line.update((name, value) for name, value in fields.items() if value is not None)
-    return encode_json(line).encode() + b"\n"
+    known = {name: value for name, value in fields.items() if value is not None}
+    return encode_json({"v": VERSION, "kind": kind, **known}).encode() + b"\n"
 
 
 def decode_line(raw: bytes) -> Fields:
@@ -109,7 +108,9 @@ def decode_line(raw: bytes) -> Fields:
     version = fields.get("v")
     if version != VERSION:
         if type(version) is int and version > VERSION:
-            raise StateTooNew(f"a journal line has version {version}, this program reads {VERSION}: upgrade rye-telemetry")
+            raise StateTooNew(
+                f"a journal line has version {version}, this program reads {VERSION}: upgrade rye-telemetry"
+            )
         raise ValueError("no line version")
     check_line(fields)
     return fields
@@ -166,12 +167,19 @@ def is_deep(value: object, limit: int = 50) -> bool:
 
 def instant_text(at_ns: int) -> str:
     """Return nanoseconds since 1970 as RFC 3339 in UTC with milliseconds; such texts order as instants."""
+    global _last_second  # noqa: PLW0603 (replaced whole: a race costs nothing but work)
     seconds, rest = divmod(at_ns, 1_000_000_000)
-    t = time.gmtime(seconds)
-    return (
-        f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}"
-        f".{rest // 1_000_000:03d}Z"
-    )
+    known, text = _last_second
+    if known != seconds:
+        t = time.gmtime(seconds)
+        text = (
+            f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}"
+        )
+        _last_second = seconds, text
+    return f"{text}.{rest // 1_000_000:03d}Z"
+
+
+_last_second = (-1, "")
 
 
 def new_run_id(at_ns: int) -> str:

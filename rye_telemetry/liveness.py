@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rye_telemetry.model import Fields
 
 
+_PIDS_END = 2**31
+
+
 def this_process() -> Fields:
     """Return `{host, boot, ns, pid, started}`; what this system cannot tell is left out."""
     pid = os.getpid()
@@ -28,7 +31,7 @@ def is_gone(process: object) -> bool:
     if process.get("boot") != boot:
         return boot is not None and "boot" in process
     pid = process.get("pid")
-    if process.get("ns") != _namespace() or type(pid) is not int or pid <= 0:
+    if process.get("ns") != _namespace() or type(pid) is not int or not 0 < pid < _PIDS_END:
         return False
     started = _started(pid)
     if started is not None:

@@ -6,6 +6,8 @@ wrapped command starts, and `enum` plus `dataclasses` cost more than the whole i
 
 from __future__ import annotations
 
+import os
+
 from rye_telemetry.errors import InvalidRecord
 
 TYPE_CHECKING = False
@@ -65,6 +67,7 @@ RUN_FIELDS = (
 )
 MAX_ITEM_ID = 512
 MAX_TEXT = 2000
+MAX_PATH = 4096
 MAX_DURATION_MS = 1e13  # 317 years; more is a unit mistake, and YAML 1.1 has no name for 1e+16
 
 
@@ -100,6 +103,16 @@ def is_unprintable(char: str) -> bool:
     )
 
 
+def check_path(path: object) -> str:
+    try:
+        text = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError as e:
+        raise InvalidRecord(f"path must be a path, not {type(path).__name__}") from e
+    if len(text) > MAX_PATH:
+        raise InvalidRecord(f"path has {len(text)} characters, at most {MAX_PATH} are kept: shorten it")
+    return text
+
+
 def check_outcome(outcome: object) -> str:
     """Return the outcome's one name (`failed` reads as `failure`); raise InvalidRecord for any other word."""
     if isinstance(outcome, str):
@@ -124,8 +137,12 @@ def usable_duration(value: object) -> float | int | None:
     return round(value, 3)
 
 
+def utf8_text(text: str) -> str:
+    """Return text that UTF-8 can hold: what it cannot, of a name that is not UTF-8, is escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     """Return text that UTF-8 can hold, cut to `limit` characters with what was cut said at its end."""
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = utf8_text(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"

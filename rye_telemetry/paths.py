@@ -22,7 +22,7 @@ def rye_state_dir(env: Mapping[str, str]) -> str:
     """
     chosen = env.get("RYE_STATE_DIR", "")
     if chosen:
-        return os.path.abspath(os.path.expanduser(chosen))
+        return _absolute(os.path.expanduser(chosen))
     if not sys.platform.startswith("linux"):
         import platformdirs
 
@@ -30,7 +30,7 @@ def rye_state_dir(env: Mapping[str, str]) -> str:
     base = env.get("XDG_STATE_HOME", "").strip()
     if not base:
         base = os.path.join(_home(env), ".local", "state")
-    return os.path.join(os.path.abspath(base), APP)
+    return os.path.join(_absolute(base), APP)
 
 
 def user_space(env: Mapping[str, str]) -> str:
@@ -42,7 +42,7 @@ def user_space(env: Mapping[str, str]) -> str:
     moved = env.get("USER_SPACE", "")
     if not moved:
         return os.path.join(_home(env), ".ai")
-    moved = os.path.abspath(os.path.expanduser(moved))
+    moved = _absolute(os.path.expanduser(moved))
     inner = os.path.join(moved, ".ai")
     return inner if os.path.isdir(inner) else moved
 
@@ -65,6 +65,13 @@ def find_project(start: str, env: Mapping[str, str]) -> str:
         if parent == here:
             return start
         here = parent
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError as e:  # the working directory was removed
+        raise StateUnavailable(f"{path} is relative and there is no working directory: make it absolute") from e
 
 
 def _home(env: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ power cut, and is made anew from the journal.
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
 
@@ -33,6 +34,7 @@ RECORD_BYTES = 256 * 1024
 EXIT_BYTES = 4 * 1024 * 1024
 RECORD_OPEN_RUNS = 50
 READ_OPEN_RUNS = 100_000
+BUSY_WAIT_S = 1.0
 
 
 class Projector:
@@ -44,7 +46,17 @@ class Projector:
         self.index_path = os.path.join(state_dir, "telemetry", INDEX_NAME)
         self.lock = FileLock(os.path.join(state_dir, "telemetry.lock"))
         self.notices: list[str] = []
+        self.thread = 0  # which one works here: a signal handler in it must not begin again in the middle
         self._read_to: dict[str, int] = {}
+
+    def acquire(self, *, wait_s: float = 0.0) -> bool:
+        """Take the projection lock; false when another process, thread, or this one further up has it."""
+        if self.thread == _thread.get_ident() or not self.lock.acquire(wait_s=wait_s):
+            return False
+        if self.lock.is_in_place():
+            return True
+        self.lock.close()  # its directory was removed: a new file, or we would exclude nobody
+        return self.lock.acquire(wait_s=wait_s)
 
     # -- for a process that records
 
@@ -52,14 +64,16 @@ class Projector:
         """Project what is new, if nobody else does and it is little; at most two rounds, no waiting, no new directory."""
         for _ in range(2):
             try:
-                if not self.lock.acquire():
+                if not self.acquire():
                     return
             except OSError as e:
                 raise state_unavailable(self.lock.path, e) from e
             try:
+                self.thread = _thread.get_ident()
                 if not self.catch_up(limit_bytes=limit_bytes):
                     return
             finally:
+                self.thread = 0
                 self.lock.release()
             if not self._has_more():
                 return
@@ -67,7 +81,7 @@ class Projector:
     def _has_more(self) -> bool:
         """Look once more: a writer that found the lock taken relies on it."""
         newest = self.journal.segments(archived=False)[-1:]
-        return any(os.path.getsize(segment.path) > self._read_to.get(segment.name, 0) for segment in newest)
+        return any(self._size(segment) > self._read_to.get(segment.name, 0) for segment in newest)
 
     # -- the round
 
@@ -77,39 +91,39 @@ class Projector:
         One transaction a round, cursors included, so each line counts exactly once wherever a kill comes.
         """
         state = self.stamp_state()
-        if state != "clean":
+        if state != "clean" or not self._snapshot_is_ours_and_whole():
             self._adopt_foreign_snapshot(first=state == "none")
         self.journal.fold_spills()
         try:
-            index = Index.open(self.index_path) if state in ("clean", "dirty") else None
-        except IndexUnusable:
-            index = None
-        try:
-            if index is None or not self._round(index, state, limit_bytes, progress):
-                return self.rebuild(limit_bytes, progress)
+            if state in ("clean", "dirty"):
+                index = Index.open(self.index_path, wait_s=BUSY_WAIT_S if limit_bytes is None else 0.0)
+                try:
+                    if self._round(index, state, limit_bytes, progress):
+                        return True
+                finally:
+                    index.close()
+        except (IndexUnusable, ValueError):  # a value that no projection wrote
+            pass
         except sqlite3.DatabaseError as e:
-            if isinstance(e, sqlite3.OperationalError) and "disk" in str(e) and "malformed" not in str(e):
+            if _is_of_the_disk(e):
                 raise
-            return self.rebuild(limit_bytes, progress)
-        finally:
-            if index is not None:
-                index.close()
-        return True
+            if limit_bytes is not None and "locked" in str(e):  # somebody looks at it; a reader has the time
+                return False
+        return self.rebuild(limit_bytes, progress)
 
     def _round(self, index: Index, state: str, limit_bytes: int | None, progress: Progress | None) -> bool:
         """Apply what is new and publish it; False when the index is of another journal."""
         segments = self.journal.segments()
         if not self.cursors_fit(index, segments):
             return False
-        lines = self.abandoned_lines(index, RECORD_OPEN_RUNS if limit_bytes else READ_OPEN_RUNS)
-        if lines:
-            self.journal.append(b"".join(lines))
-            segments = self.journal.segments()
         self._read_to = {name: cursor[3] for name, cursor in index.cursors().items()}
-        if any(self._size(segment) > self._read_to.get(segment.name, 0) for segment in segments if not segment.archived):
+        unread = any(self._size(s) > self._read_to.get(s.name, 0) for s in segments if not s.archived)
+        limit = RECORD_OPEN_RUNS if limit_bytes else READ_OPEN_RUNS
+        if unread or self.abandoned_lines(index, limit):
             self._write_stamp("dirty")
             index.begin()
             self.apply(index, segments, limit_bytes, progress)
+            self._close_abandoned(index, limit, limit_bytes)
             index.commit()
         elif state == "clean" and self._snapshot_is_ours_and_whole():
             return True
@@ -128,6 +142,7 @@ class Projector:
             index.begin()
             self._read_to = {}
             self.apply(index, segments, None, progress)
+            self._close_abandoned(index, READ_OPEN_RUNS, None)
             index.commit()
             index.add_lookups()
         finally:
@@ -141,6 +156,13 @@ class Projector:
             index.close()
         return True
 
+    def _close_abandoned(self, index: Index, limit: int, limit_bytes: int | None) -> None:
+        """Close runs whose process is gone, once what it may have said at its end has been read."""
+        lines = self.abandoned_lines(index, limit)
+        if lines:
+            self.journal.append(b"".join(lines))
+            self.apply(index, self.uncovered(self.journal.segments()), limit_bytes)
+
     def apply(
         self, index: Index, segments: list[Segment], limit_bytes: int | None, progress: Progress | None = None
     ) -> None:
@@ -150,6 +172,9 @@ class Projector:
         for segment in segments:
             offset = cursors[segment.name][3] if segment.name in cursors else 0
             if segment.archived and offset:
+                continue
+            if segment.name in cursors and self._size(segment) <= offset:
+                self._read_to[segment.name] = offset
                 continue
             before = offset
             for at, data in read_chunks(segment.path, offset, limit=limit_bytes or 1 << 22):
@@ -205,7 +230,9 @@ class Projector:
         """Leave out the segments that a checkpoint stands for."""
         covered: set[object] = set()
         for segment in segments:
-            covered.update(read_header(segment.path).get("covers", ()))
+            covers = read_header(segment.path).get("covers")
+            if isinstance(covers, list):
+                covered.update(map(str, covers))
         return [segment for segment in segments if segment.name not in covered]
 
     def abandoned_lines(self, index: Index, limit: int) -> list[bytes]:
@@ -281,10 +308,21 @@ class Projector:
         notice = adopt(self.snapshot_path, self.journal, first=first)
         self.notices.append(notice)
 
+    def rebuild_now(self, progress: Progress | None = None) -> None:
+        """Take the lock and make everything derived anew."""
+        self.take()
+        try:
+            self.thread = _thread.get_ident()
+            self.journal.fold_spills()
+            self.rebuild(None, progress)
+        finally:
+            self.thread = 0
+            self.lock.release()
+
     def take(self) -> None:
         """Take the lock for a change of the journal; StateBusy when another process keeps it."""
         try:
-            if not self.lock.acquire(wait_s=CHANGE_WAIT_S):
+            if not self.acquire(wait_s=CHANGE_WAIT_S):
                 raise StateBusy(f"{self.lock.path} is held by another process: try again when it has ended")
         except OSError as e:
             raise state_unavailable(self.lock.path, e) from e
@@ -293,6 +331,16 @@ class Projector:
         """Delete everything derived; the caller holds the lock."""
         for path in (self.index_path, self.index_path + "-journal", self.index_path + ".new"):
             try_unlink(path)
+
+
+def _is_of_the_disk(error: sqlite3.DatabaseError) -> bool:
+    """Say whether the disk failed, is full or read-only, rather than the database: a rebuild would fail too."""
+    text = str(error)
+    return (
+        isinstance(error, sqlite3.OperationalError)
+        and "malformed" not in text
+        and ("disk" in text or "readonly" in text)
+    )
 
 
 def _mark_of(path: str) -> list[int] | None:

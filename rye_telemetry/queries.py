@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rye_telemetry.errors import RunNotFound
 from rye_telemetry.lines import decode_json
-from rye_telemetry.model import RUN_FIELDS
+from rye_telemetry.model import RUN_FIELDS, utf8_text
 from rye_telemetry.totals import totals_from_json
 
 if TYPE_CHECKING:
@@ -19,25 +19,34 @@ _SELECT_RUN = "SELECT " + ", ".join(
 )
 _FROM = " FROM runs JOIN items USING (item)"
 MAX_CANDIDATES = 5
+MAX_LIMIT = 2**62  # SQLite counts with 64 bits
 
 
 def read_items(index: Index, *, item_id: str | None = None, item_type: str | None = None) -> dict[str, Fields]:
-    """Return {key: item} in the order of keys: published fields, rates, percentiles, open runs, recent outcomes."""
-    where, values = _where({"item_id": item_id, "item_type": item_type})
-    if item_id is not None:
-        where, values = _either_key(where, values, item_id)
-    rows = index.db.execute(f"SELECT item, key, item_type, item_id, state FROM items{where} ORDER BY key", values)  # noqa: S608 (constants)
-    found = rows.fetchall()
+    """Return {key: item} in the order of keys: published fields, rates, percentiles, open runs, recent outcomes.
+
+    An id that no item has is read as a key: `tool::x` where another type had `x` first.
+    """
+    found = _item_rows(index, item_id=item_id, item_type=item_type)
+    if not found and item_id is not None:
+        found = _item_rows(index, key=item_id, item_type=item_type)
     running = _running(index)
     return {key: _item(kind, ident, state, running.get(number, 0)) for number, key, kind, ident, state in found}
 
 
-def _either_key(where: str, values: list[object], item_id: str) -> tuple[str, list[object]]:
-    return where.replace("item_id=?", "(item_id=? OR key=?)"), [item_id, *values]
+def _item_rows(index: Index, **equal: str | None) -> list[tuple[int, str, str, str, str]]:
+    where, values = _where(equal)
+    return index.db.execute(
+        f"SELECT item, key, item_type, item_id, state FROM items{where} ORDER BY key",  # noqa: S608 (constants)
+        values,
+    ).fetchall()
 
 
 def _running(index: Index) -> dict[int, int]:
-    return dict(index.db.execute("SELECT item, count(*) FROM runs WHERE outcome='running' GROUP BY item").fetchall())
+    rows = index.db.execute(
+        "SELECT item, count(*) FROM runs INDEXED BY runs_open WHERE outcome='running' GROUP BY item"
+    )
+    return dict(rows.fetchall())
 
 
 def _item(item_type: str, item_id: str, state: str, running: int) -> Fields:
@@ -59,16 +68,17 @@ def read_runs(index: Index, *, since: str | None, until: str | None, limit: int,
     for condition, value in (("started_at >= ?", since), ("started_at < ?", until)):
         if value is not None:
             where += (" AND " if where else " WHERE ") + condition
-            values.append(value)
+            values.append(utf8_text(value))
     rows = index.db.execute(
         f"{_SELECT_RUN}{_FROM}{where} ORDER BY started_at DESC, run_id DESC LIMIT ?",
-        (*values, limit),
+        (*values, min(limit, MAX_LIMIT)),
     )
     return [_run(row) for row in rows]
 
 
 def read_run(index: Index, prefix: str) -> Fields:
     """Return the run whose id starts with `prefix`; RunNotFound when there is none, or more than one."""
+    prefix = utf8_text(prefix)
     rows = index.db.execute(
         f"{_SELECT_RUN}{_FROM} WHERE run_id >= ? AND run_id < ? ORDER BY run_id LIMIT ?",
         (prefix, prefix + "\U0010ffff", MAX_CANDIDATES + 1),
@@ -96,6 +106,6 @@ def _run(row: tuple[object, ...]) -> Fields:
 
 
 def _where(equal: dict[str, str | None]) -> tuple[str, list[object]]:
-    given = {name: value for name, value in equal.items() if value is not None}
+    given = {name: utf8_text(value) for name, value in equal.items() if value is not None}
     text = " AND ".join(f"{name}=?" for name in given)
     return (f" WHERE {text}" if text else ""), list(given.values())

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import os
 import time
 
-from rye_telemetry.errors import RyeTelemetryError
-from rye_telemetry.journal import Journal
-from rye_telemetry.lines import encode_line, instant_text, new_run_id
-from rye_telemetry.model import check_count, check_item_id, check_item_type, check_outcome, clean_text, usable_duration
+from rye_telemetry.errors import InvalidRecord, RyeTelemetryError, StateUnavailable
+from rye_telemetry.journal import Journal, state_unavailable
+from rye_telemetry.lines import MAX_LINE_BYTES, encode_line, instant_text, new_run_id
+from rye_telemetry.model import (
+    check_count,
+    check_item_id,
+    check_item_type,
+    check_outcome,
+    check_path,
+    clean_text,
+    usable_duration,
+)
 from rye_telemetry.paths import rye_state_dir
 from rye_telemetry.projector import EXIT_BYTES, RECORD_BYTES, Projector
+from rye_telemetry.sqlite import sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+    from typing import TypeVar
 
     from rye_telemetry.index import Index
     from rye_telemetry.model import Fields
     from rye_telemetry.projector import Progress
+
+    Answer = TypeVar("Answer")
 
 # A recording process projects again only when this many times the last projection's cost has passed: at most 2 % of its time.
 PROJECTION_PAUSE = 50
@@ -46,8 +56,6 @@ class TelemetryStore:
         self.read_only = read_only
         self.journal = Journal(self.directory, sync=durability == "fsync")
         self.projector = Projector(self.directory, self.journal)
-        self._guard = _thread.allocate_lock()
-        self._pid = os.getpid()
         self._next_projection = 0.0
         self._unprojected = False
         self._exit_hook = False
@@ -87,7 +95,7 @@ class TelemetryStore:
             "run_id": new_run_id(now_ns),
             "item_type": check_item_type(item_type),
             "item_id": check_item_id(item_id),
-            "path": None if path is None else os.fspath(path),
+            "path": None if path is None else check_path(path),
             "outcome": check_outcome(outcome),
             "started_at": instant_text(now_ns - int((duration or 0) * 1e6) if (duration or 0) < 1e12 else 0),
             "ended_at": instant_text(now_ns),
@@ -97,13 +105,19 @@ class TelemetryStore:
             "error": None if error is None else _recordable(error),
         }
         if duration is None and duration_ms is not None:
-            run["refused"] = {"duration_ms": str(duration_ms)}
+            said = str(duration_ms) if isinstance(duration_ms, float) or abs(duration_ms) < 1e300 else "too large"
+            run["refused"] = {"duration_ms": said}
         self.append("run", run)
         return str(run["run_id"])
 
     def append(self, kind: str, fields: Fields) -> None:
         """Append one line and project when it is time; a projection that fails takes nothing back."""
-        self.journal.append(encode_line(kind, fields))
+        line = encode_line(kind, fields)
+        if len(line) > MAX_LINE_BYTES:  # no reader would take it
+            raise InvalidRecord(
+                f"a record of {len(line)} bytes is too large, at most {MAX_LINE_BYTES}: leave something out"
+            )
+        self.journal.append(line)
         self._unprojected = True
         if not self._exit_hook:
             self._exit_hook = True
@@ -112,21 +126,15 @@ class TelemetryStore:
             self._follow(RECORD_BYTES)
 
     def _follow(self, limit_bytes: int) -> None:
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._guard = _thread.allocate_lock()
-        if not self._guard.acquire(blocking=False):
-            return
         began = time.monotonic()
         try:
             self._unprojected = False
             self.projector.follow(limit_bytes=limit_bytes)
-        except (RyeTelemetryError, OSError, *_database_errors()) as e:
+        except (RyeTelemetryError, OSError, sqlite3.Error) as e:
             self.projector.notices[:] = [f"{self.projector.snapshot_path} was not brought up to date: {e}"]
         finally:
             ended = time.monotonic()
             self._next_projection = ended + PROJECTION_PAUSE * (ended - began)
-            self._guard.release()
 
     def close(self) -> None:
         """Publish what was recorded and let go of every file. The store may be used again afterwards."""
@@ -158,8 +166,7 @@ class TelemetryStore:
         """Return {key: item}; the key is the item's in `telemetry.yaml`."""
         from rye_telemetry import queries
 
-        with self._index() as index:
-            return queries.read_items(index, item_id=item_id, item_type=item_type)
+        return self._ask(lambda index: queries.read_items(index, item_id=item_id, item_type=item_type))
 
     def totals(self, item_id: str | None = None, item_type: str | None = None) -> Fields:
         """Return `total_items`, `total_runs`, `last_updated` and `items`, of all or of those that are named."""
@@ -177,30 +184,37 @@ class TelemetryStore:
         """Return runs newest first. `equal`: item_id, item_type, outcome, agent, workflow, caller, session_id."""
         from rye_telemetry import queries
 
-        with self._index() as index:
-            return queries.read_runs(index, since=since, until=until, limit=limit, **equal)
+        return self._ask(lambda index: queries.read_runs(index, since=since, until=until, limit=limit, **equal))
 
     def run(self, prefix: str) -> Fields:
         """Return the one run whose id starts with `prefix`; RunNotFound otherwise."""
         from rye_telemetry import queries
 
-        with self._index() as index:
-            return queries.read_run(index, prefix)
+        return self._ask(lambda index: queries.read_run(index, prefix))
 
     def damage(self) -> list[tuple[str, int, int, str]]:
         """Return (segment, offset, bytes, reason) of each journal line that cannot be read."""
         from rye_telemetry import queries
 
-        with self._index() as index:
-            return queries.read_damage(index)
+        return self._ask(queries.read_damage)
 
-    def _index(self, progress: Progress | None = None) -> AbstractContextManager[Index]:
+    def _ask(self, question: Callable[[Index], Answer]) -> Answer:
+        """Put a question to an index that holds every acknowledged line."""
         from rye_telemetry import reader
 
         if self.read_only or not os.path.isdir(self.directory):
-            return reader.index_in_memory(self.projector)
+            return self._in_words(lambda: reader.ask_in_memory(self.projector, question))
         self._unprojected = False
-        return reader.current_index(self.projector, progress=progress)
+        return self._in_words(lambda: reader.ask(self.projector, question))
+
+    def _in_words(self, work: Callable[[], Answer]) -> Answer:
+        """Do what needs the disk; what the disk answers becomes an error that says what to do."""
+        try:
+            return work()
+        except OSError as e:
+            raise state_unavailable(self.directory, e) from e
+        except sqlite3.Error as e:
+            raise StateUnavailable(f"{self.projector.index_path}: {e}: run `rye-telemetry doctor`") from e
 
     # -- change
 
@@ -208,16 +222,12 @@ class TelemetryStore:
         """Delete an item, a type, or everything, for good; return how many runs went. `telemetry.yaml` shows it at once."""
         from rye_telemetry import clearing
 
-        return clearing.clear(self.projector, item_id=item_id, item_type=item_type)
+        return self._in_words(lambda: clearing.clear(self.projector, item_id=item_id, item_type=item_type))
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make index and `telemetry.yaml` anew from the journal; return how many runs they hold."""
-        self.projector.take()
-        try:
-            self.projector.journal.fold_spills()
-            self.projector.rebuild(None, progress)
-        finally:
-            self.projector.lock.release()
+        if os.path.isdir(self.directory):
+            self._in_words(lambda: self.projector.rebuild_now(progress))
         return int(self.totals()["total_runs"])
 
 
@@ -230,9 +240,3 @@ def _recordable(text: object) -> str:
     from rye_telemetry.redact import redact_text
 
     return redact_text(clean_text(str(text)), home=os.path.expanduser("~"))
-
-
-def _database_errors() -> tuple[type[Exception], ...]:
-    from rye_telemetry.sqlite import sqlite3
-
-    return (sqlite3.Error,)

@@ -22,9 +22,7 @@ _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 class Look:
     """Width in columns, colour or none, the instant that "ago" counts from, and the home that is shown as ~."""
 
-    def __init__(
-        self, *, width: int = 80, colour: bool = False, now: datetime | None = None, home: str = ""
-    ) -> None:
+    def __init__(self, *, width: int = 80, colour: bool = False, now: datetime | None = None, home: str = "") -> None:
         self.width = max(60, width)
         self.home = home.rstrip("/")
         self.colour = colour
@@ -69,15 +67,18 @@ def item_sheet(item: Fields, look: Look) -> str:
     )
     running = f", {item['running']} running" if item["running"] else ""
     rows = [
-        ("item", f"{item['item_id']} ({item['type']})"),
+        ("item", f"{printable(item['item_id'])} ({item['type']})"),
         ("runs", f"{item['total_runs']}" + (f": {counts}" if counts else "") + running),
         ("success rate", percent_text(item["success_rate"])),
         ("duration", _durations(item)),
         ("calls", f"{item['http_calls']} HTTP, {item['subprocess_calls']} subprocess"),
-        ("last run", f"{item['last_run'] or '-'} ({ago_text(item['last_run'], look.now)}), {item['last_outcome'] or '-'}"),
-        ("last error", item["last_error"] or "-"),
+        (
+            "last run",
+            f"{item['last_run'] or '-'} ({ago_text(item['last_run'], look.now)}), {item['last_outcome'] or '-'}",
+        ),
+        ("last error", printable(item["last_error"] or "-")),
         ("last outcomes", " ".join(look.paint(outcome, outcome) for outcome in item["recent"]) or "-"),
-        *(("path" if not n else "", look.place(path)) for n, path in enumerate(item["paths"])),
+        *(("path" if not n else "", printable(look.place(path))) for n, path in enumerate(item["paths"])),
     ]
     return _sheet(rows)
 
@@ -92,7 +93,7 @@ def runs_table(runs: Sequence[Fields], look: Look) -> str:
         return "No runs fit."
     rows = [
         (
-            run["run_id"][:RUN_ID_SHOWN],
+            printable(run["run_id"][:RUN_ID_SHOWN]),
             shorten(run["item_id"], look.width - 58),
             look.paint(run["outcome"], run["outcome"]),
             duration_text(run["duration_ms"]),
@@ -101,7 +102,9 @@ def runs_table(runs: Sequence[Fields], look: Look) -> str:
         )
         for run in runs
     ]
-    return _table(rows, ("run", "item", "outcome", "took", "started", "agent"), ("left",) * 3 + ("right",) * 2 + ("left",))
+    return _table(
+        rows, ("run", "item", "outcome", "took", "started", "agent"), ("left",) * 3 + ("right",) * 2 + ("left",)
+    )
 
 
 def run_sheet(run: Fields, look: Look) -> str:
@@ -110,21 +113,21 @@ def run_sheet(run: Fields, look: Look) -> str:
     for name, value in run.items():
         if value is None:
             continue
-        if name == "outcome":
-            value = look.paint(value, value)  # noqa: PLW2901 (shown, not kept)
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             value = ", ".join(f"{key}={part}" for key, part in value.items())  # noqa: PLW2901 (shown, not kept)
-        rows.append((name, str(value)))
+        text = printable(str(value))
+        rows.append((printable(name), look.paint(text, text) if name == "outcome" else text))
     return _sheet(rows)
 
 
 def sheet(rows: Sequence[tuple[str, str]]) -> str:
-    return _sheet(rows)
+    """Return names and values, one pair a line."""
+    return _sheet([(printable(name), printable(value)) for name, value in rows])
 
 
 def _sheet(rows: Sequence[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def _table(rows: Sequence[Sequence[str]], head: Sequence[str], align: Sequence[str]) -> str:
@@ -183,7 +186,7 @@ def shorten(text: str, width: int) -> str:
 
 def printable(text: str) -> str:
     """Return text that cannot move the cursor: recorded text may hold anything."""
-    if text.isprintable() or "\x1b[" in text and text.replace("\x1b[0m", "").count("\x1b[") == text.count("\x1b[0m"):
+    if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 

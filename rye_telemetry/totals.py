@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from rye_telemetry.lines import decode_json, encode_json, is_instant
-from rye_telemetry.model import ENDED, ITEM_TYPES, JUDGED, MAX_DURATION_MS
+from rye_telemetry.model import ENDED, ITEM_TYPES, JUDGED, MAX_DURATION_MS, utf8_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,8 +74,10 @@ class Totals:
         if duration is not None:
             self._add_duration(duration)
         path = run.get("path")
-        if type(path) is str and path not in self.paths:
-            self.paths.append(path)
+        if type(path) is str:
+            path = utf8_text(path)
+            if path not in self.paths:
+                self.paths.append(path)
         self.recent.append([ended_at, outcome])
         if self.last_run is None or ended_at >= self.last_run:
             error = run.get("error")
@@ -84,6 +86,22 @@ class Totals:
         else:
             self.recent.sort(key=_ended_at)
         del self.recent[:-RECENT]
+
+    def take_back_abandoned(self, ended_at: str, latest: list[tuple[str, str, str | None]]) -> None:
+        """Uncount a run that was judged abandoned and then ended; `latest`: (ended_at, outcome, error), newest first."""
+        gone = [ended_at, "abandoned"]
+        self.counts["abandoned"] -= 1
+        if gone in self.recent:
+            self.recent.remove(gone)
+        known = [[at, outcome] for at, outcome, _ in reversed(latest)]
+        self.recent += [
+            entry for n, entry in enumerate(known) if known[: n + 1].count(entry) > self.recent.count(entry)
+        ]
+        self.recent = sorted(self.recent, key=_ended_at)[-RECENT:]
+        if [self.last_run, self.last_outcome] == gone:
+            self.last_run, self.last_outcome = self.recent[-1]
+            errors = [error for at, outcome, error in latest if [at, outcome] == self.recent[-1]]
+            self.last_error = errors[0] if errors and self.last_outcome != "success" else None
 
     def _add_calls(self, http_calls: int, subprocess_calls: int) -> None:
         self.http_calls = min(self.http_calls + http_calls, MAX_COUNT)

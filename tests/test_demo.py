@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,18 @@ def test_a_directory_that_is_not_empty_is_refused(cli, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_told_to_end_it_leaves_nothing_behind(tmp_path):
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    demo = subprocess.Popen([sys.executable, "-m", "rye_telemetry", "demo"], env=env, stdout=subprocess.PIPE, text=True)
+    with demo:
+        while "run-with" not in demo.stdout.readline():
+            assert demo.poll() is None
+        demo.terminate()
+        demo.stdout.read()
+    assert demo.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_git_it_says_so_in_one_line(cli, tmp_path):
     (tmp_path / "tmp").mkdir()
     done = cli("demo", env={**os.environ, "PATH": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}, code=1)
@@ -94,14 +107,8 @@ def test_without_git_it_says_so_in_one_line(cli, tmp_path):
 
 def test_without_a_temporary_directory_it_says_so(cli, tmp_path):
     read_only = "import tempfile, rye_telemetry.demo.stage as s; tempfile.tempdir = '/nonexistent'; s.temporary_root()"
-    done = subprocess.run([cli_python(), "-c", read_only], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", read_only], capture_output=True, text=True, check=False)
     assert "DemoFailed: no temporary directory can be made" in done.stderr
-
-
-def cli_python():
-    import sys
-
-    return sys.executable
 
 
 def test_a_child_sees_nothing_of_the_user():

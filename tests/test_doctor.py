@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -273,6 +274,45 @@ def test_files_of_other_programs_beside_ours_are_nobody_s_business(examined):
     assert examined.all_but_ok() == {}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_store_of_somebody_else_is_a_problem_and_no_crash(examined):
+    roof = tempfile.mkdtemp()
+    try:
+        os.chmod(roof, 0o755)
+        shutil.copytree(examined.path, f"{roof}/state")
+        found = as_nobody(lambda: examined.findings(HOME=roof, RYE_STATE_DIR=f"{roof}/state"))
+        assert {check: f["state"] for check, f in found.items() if f["state"] != "ok"} == dict.fromkeys(
+            ("state-dir", "files", "owner"), "problem"
+        )
+        found = as_nobody(lambda: examined.findings(HOME=roof, RYE_STATE_DIR=f"{roof}/new"))
+        assert "is not writable" in found["state-dir"]["found"]
+        os.chmod(f"{roof}/state", 0o755)
+        os.chmod(f"{roof}/state/telemetry", 0o711)
+        found = as_nobody(lambda: examined.findings(HOME=roof, RYE_STATE_DIR=f"{roof}/state"))
+        assert "not to be listed: telemetry (Permission denied)" in found["files"]["found"]
+        assert found["journal"]["state"] == found["append-lock"]["state"] == "problem"
+    finally:
+        shutil.rmtree(roof)
+
+
+def as_nobody(look):
+    """Return {check: finding as a mapping} as seen by a process without rights."""
+    examine({"PATH": ""}, project_path="/")  # what is imported late may not be readable then
+    read_end, write_end = os.pipe()
+    if not (pid := os.fork()):
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(write_end, json.dumps({check: vars(f) for check, f in look().items()}).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with open(read_end, "rb") as file:
+        said = file.read()
+    os.waitpid(pid, 0)
+    return json.loads(said)
+
+
 # -- the disk and its locks
 
 
@@ -296,6 +336,13 @@ def test_a_network_filesystem_is_a_warning(tmp_path, kind):
     assert found.found.startswith(kind)
     assert disk.check_filesystem(str(tmp_path), mounts=str(mounts)).found == "ext4"
     assert disk.filesystem_type("/x", str(tmp_path / "none")) is None
+
+
+def test_locks_that_do_not_hold_are_a_problem(examined):
+    with examined.yaml.open("rb") as file:
+        found = disk._lock_twice(file.fileno(), file.fileno())
+    assert (found.state, found.found) == ("problem", "a lock does not keep a second one out")
+    assert "RYE_STATE_DIR" in found.cure
 
 
 @pytest.mark.parametrize(
@@ -395,6 +442,26 @@ def test_an_archive_that_is_not_whole_is_a_problem(examined):
     assert found.state == "problem"
     assert str(path) in found.found
     assert f"mv {path} " in found.cure
+
+
+def test_archived_segments_are_read_too(examined):
+    archive = examined.journal_dir / "archive"
+    archive.mkdir(mode=0o700)
+    path = archive / "2020-W01-0001.ndjson.gz"
+    path.write_bytes(gzip.compress(encode_line("segment", {"generation": "g"}) + LINE))
+    path.chmod(0o600)
+    TelemetryStore(examined.path).rebuild()
+    found = examined.findings()
+    assert found["journal"].found.startswith("2 segments, 1 archived, ")
+    assert found["index-agreement"].found == "5 items, 10 runs: as in the journal"
+    assert {f.state for f in found.values()} == {"ok"}
+
+
+def test_progress_is_told_in_bytes(examined):
+    told = []
+    env = {"HOME": str(examined.home), "RYE_STATE_DIR": str(examined.path)}
+    examine(env, project_path="/", progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (examined.segment.stat().st_size,) * 2
 
 
 def test_spills_are_counted(examined):

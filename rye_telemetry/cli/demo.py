@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Annotated
 
 import typer
@@ -17,6 +18,10 @@ def demo(
     """
     from rye_telemetry.demo import perform
 
+    for name in ("SIGTERM", "SIGHUP"):  # told to end, it still removes what it made, as after ^C
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     perform(os.environ, keep=keep, write=_write)
 
 

@@ -50,7 +50,8 @@ def _signature() -> inspect.Signature:
         inspect.Parameter("places", kind, annotation=place, default=None),
     ]
     for name, field, metavar, again, explained in OPTIONS:
-        option = Annotated[list[str] | None if again else str | None, typer.Option(name, metavar=metavar, help=explained)]
+        taken: Any = list[str] | None if again else str | None
+        option = Annotated[taken, typer.Option(name, metavar=metavar, help=explained)]
         parameters.append(inspect.Parameter(field, kind, annotation=option, default=None))
     return inspect.Signature(parameters)
 

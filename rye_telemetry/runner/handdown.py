@@ -135,9 +135,9 @@ def fold_report(data: bytes) -> Fields:
             continue
         try:
             line = decode_json(raw.decode())
-            if type(line) is not dict:
-                raise ValueError("not an object")
         except ValueError:
+            line = None
+        if type(line) is not dict:
             rejected += 1
             continue
         for name, value in line.items():

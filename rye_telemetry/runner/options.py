@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 OPTIONS = (
     ("--item-type", "item_type", "TYPE", False, "directive, tool or knowledge, instead of the first argument."),
     ("--item-id", "item_id", "ID", False, "The item's id, instead of the second argument."),
-    ("--params", "params", "JSON|@FILE|-", False, "Parameters: a JSON object, @FILE with one, or - for standard input."),
+    ("--params", "params", "JSON|@FILE|-", False, "A JSON object, @FILE with one, or - for standard input."),
     ("--timeout", "timeout_s", "SECONDS", False, "End the command and all it started after this time; exit 124."),
-    ("--project-path", "project_path", "DIR", False, "The project; default: the nearest folder above with .ai or .git."),
+    ("--project-path", "project_path", "DIR", False, "The project; default: nearest folder above with .ai or .git."),
     ("--agent", "agent", "NAME", False, "The agent that runs it."),
     ("--workflow", "workflow", "NAME", False, "The workflow it belongs to."),
     ("--caller", "caller", "NAME", False, "Who asked for it."),

@@ -1,6 +1,6 @@
-"""Run one command where signals cannot be taken with their origin (macOS, Windows): `subprocess`, and Python's handlers.
+"""Run one command where signals cannot be taken with their origin (macOS, Windows): `subprocess` and Python's handlers.
 
-Less exact than `supervise`: ^C and ^\\ are left to the terminal, and job control to the shell.
+Less exact than `supervise`: interrupts from the keyboard are left to the terminal, and job control to the shell.
 """
 
 from __future__ import annotations
@@ -8,19 +8,20 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
 import sys
 import time
 
-from rye_telemetry.runner.supervise import EXIT_TIMEOUT, KILL_AFTER_S, Ended, found_program
+from rye_telemetry.runner.supervise import EXIT_TIMEOUT, KILL_AFTER_S, Ended, found_program, numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping
     from typing import Any
 
-_RELAYED = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
-_FROM_TERMINAL = ("SIGINT", "SIGQUIT")
+_RELAYED = numbers("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_FROM_KEYBOARD = numbers("SIGINT", "SIGQUIT")
+_INTERRUPTS = (*_FROM_KEYBOARD, *numbers("SIGTERM", "SIGHUP"))
 _POSIX = os.name == "posix"
 
 
@@ -32,70 +33,59 @@ class _Relay:
         self.child: subprocess.Popen[bytes] | None = None
         self.waiting: list[int] = []
         self.interrupted_by = 0
-
-    def listen(self) -> None:
-        for name in (*_RELAYED, *_FROM_TERMINAL):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+        for number in (*_RELAYED, *_FROM_KEYBOARD):
+            if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._take)
-        if hasattr(signal, "SIGCHLD"):
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored the child's status is thrown away
 
     def _take(self, number: int, _frame: object) -> None:
-        if number not in (getattr(signal, name, 0) for name in ("SIGUSR1", "SIGUSR2")):
+        if number in _INTERRUPTS:
             self.interrupted_by = number
-        if self.own_group or number not in (getattr(signal, name, 0) for name in _FROM_TERMINAL):
-            self.send(number)
-
-    def start(self, child: subprocess.Popen[bytes]) -> None:
-        self.child = child
-        for number in self.waiting:
-            self.send(number)
-
-    def send(self, number: int) -> None:
         if self.child is None:
             self.waiting.append(number)
-            return
+        elif self.own_group or number not in _FROM_KEYBOARD:
+            self.send(self.child, number)
+
+    def send(self, child: subprocess.Popen[bytes], number: int) -> bool:
+        """Say whether there was somebody to take it; nobody when it ended, or runs as somebody else now."""
         try:
-            if self.own_group and _POSIX:
-                os.killpg(self.child.pid, number)
-            elif _POSIX:
-                os.kill(self.child.pid, number)
+            if _POSIX:
+                (os.killpg if self.own_group else os.kill)(child.pid, number)
             else:
-                self.child.send_signal(signal.CTRL_BREAK_EVENT if self.own_group else signal.SIGTERM)  # type: ignore[attr-defined,unused-ignore]
-        except OSError:
-            pass  # it ended, or runs as somebody else now
+                child.send_signal(getattr(signal, "CTRL_BREAK_EVENT", number) if self.own_group else number)
+        except (OSError, ValueError):
+            return False
+        return True
 
 
 def run(argv: list[str], env: Mapping[str, str], timeout_s: float | None) -> Ended | tuple[int, str]:
     """Run the command to its end; (exit code, reason) when it could not be started."""
-    from rye_telemetry.runner.run import _said_failure
+    from rye_telemetry.runner.run import said_failure
 
+    for number in numbers("SIGCHLD"):  # where it is ignored the child's status is thrown away
+        signal.signal(number, signal.SIG_DFL)
     relay = _Relay(own_group=timeout_s is not None)
-    relay.listen()
     try:
-        child = _start(argv, env, own_group=timeout_s is not None)
+        relay.child = child = _start(argv, env, own_group=relay.own_group)
     except OSError as e:
-        return _said_failure(argv[0], e)
-    relay.start(child)
+        return said_failure(argv[0], e)
+    for number in relay.waiting:
+        relay.send(child, number)
     ended = _wait(child, relay, timeout_s)
     ended.interrupted_by = relay.interrupted_by
-    ended.from_terminal = relay.interrupted_by in (getattr(signal, name, 0) for name in _FROM_TERMINAL)
+    ended.from_terminal = relay.interrupted_by in _FROM_KEYBOARD
     return ended
 
 
 def _start(argv: list[str], env: Mapping[str, str], *, own_group: bool) -> subprocess.Popen[bytes]:
-    import subprocess
+    import shutil
 
     more: dict[str, Any] = {}
+    if not _POSIX:
+        argv = [shutil.which(argv[0], path=env.get("PATH")) or argv[0], *argv[1:]]  # also .cmd and .bat
     if own_group and not _POSIX:
-        more["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP  # type: ignore[attr-defined,unused-ignore]
+        more["creationflags"] = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     elif own_group:
         more = {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
-    if not _POSIX:
-        import shutil
-
-        argv = [shutil.which(argv[0], path=env.get("PATH")) or argv[0], *argv[1:]]  # also .cmd and .bat
     try:
         return subprocess.Popen(argv, env=dict(env), close_fds=False, **more)
     except OSError as e:
@@ -105,8 +95,6 @@ def _start(argv: list[str], env: Mapping[str, str], *, own_group: bool) -> subpr
 
 
 def _wait(child: subprocess.Popen[bytes], relay: _Relay, timeout_s: float | None) -> Ended:
-    import subprocess
-
     try:
         code = child.wait(timeout_s)
     except subprocess.TimeoutExpired:
@@ -119,24 +107,13 @@ def _wait(child: subprocess.Popen[bytes], relay: _Relay, timeout_s: float | None
 
 def _end_group(child: subprocess.Popen[bytes], relay: _Relay) -> None:
     """TERM, then KILL after 5 s, for the whole group; on Windows ^Break, then the whole tree is ended."""
-    import subprocess
-
     deadline = time.monotonic() + KILL_AFTER_S
-    relay.send(signal.SIGTERM)
-    while (_group_lives(child) if _POSIX else child.poll() is None) and time.monotonic() < deadline:
+    relay.send(child, signal.SIGTERM)
+    while time.monotonic() < deadline and (child.poll() is None or (_POSIX and relay.send(child, 0))):
         time.sleep(0.01)
     if _POSIX:
-        relay.send(signal.SIGKILL)
+        relay.send(child, numbers("SIGKILL")[0])
     else:
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(child.pid)], capture_output=True, check=False)
         child.kill()
     child.wait()
-
-
-def _group_lives(child: subprocess.Popen[bytes]) -> bool:
-    child.poll()
-    try:
-        os.killpg(child.pid, 0)
-    except OSError:
-        return False
-    return True

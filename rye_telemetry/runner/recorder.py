@@ -121,7 +121,8 @@ class Recorder:
         except (RyeTelemetryError, OSError) as e:
             self._note(str(e))
         except Exception as e:  # noqa: BLE001 (a bug of ours, or of SQLite's, must not cost the command its exit code)
-            self._note(f"{type(e).__name__}: {e}: run `rye-telemetry doctor`")
+            kind = "" if type(e).__module__ == "sqlite3" else f"{type(e).__name__}: "
+            self._note(f"{kind}{e}: run `rye-telemetry doctor`")
 
     def _note(self, reason: str) -> None:
         self.trouble = f"run {'recorded, but the totals are behind' if self.recorded else 'not recorded'}: {reason}"

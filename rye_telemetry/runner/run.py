@@ -58,7 +58,7 @@ def run(request: Request, env: Mapping[str, str]) -> int:
     Raises RyeTelemetryError when the item cannot be found, read or given its parameters; nothing is recorded then
     but what stands in the item's way itself.
     """
-    project = os.path.abspath(request.project_path) if request.project_path else _here(env)
+    project = _project(request.project_path, env)
     consent, durability = config.read_run_settings(env, project)
     if consent.warning:
         say(consent.warning)
@@ -100,9 +100,9 @@ def _job(request: Request, project: str, env: Mapping[str, str]) -> Job:
     return job
 
 
-def _here(env: Mapping[str, str]) -> str:
+def _project(chosen: str | None, env: Mapping[str, str]) -> str:
     try:
-        return paths.find_project(os.getcwd(), env)
+        return os.path.abspath(chosen) if chosen else paths.find_project(os.getcwd(), env)
     except OSError:  # the working directory was removed; the command may not need one
         return os.sep
 
@@ -181,9 +181,9 @@ def _become(argv: list[str], env: Mapping[str, str]) -> int:
         except OSError as e:
             if e.errno != errno.ENOEXEC:
                 raise
-        os.execve("/bin/sh", ["/bin/sh", program, *argv[1:]], env)  # no shebang: execvp's rule
+        os.execve("/bin/sh", ["/bin/sh", program, *argv[1:]], env)
     except OSError as e:
-        return _said_failure(argv[0], e)[0]
+        return said_failure(argv[0], e)[0]
 
 
 # -- telemetry on
@@ -229,7 +229,7 @@ def _supervised(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if bare_env is not None and timeout_s is None and e.errno in _NO_ROOM:
             return _in_our_place(argv, bare_env, e)
-        return _said_failure(argv[0], e)
+        return said_failure(argv[0], e)
     if terminal:
         terminal.lend(pid)
     if recorder:
@@ -286,7 +286,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _said_failure(name: str, error: OSError) -> tuple[int, str]:
+def said_failure(name: str, error: OSError) -> tuple[int, str]:
     """Say on stderr why the command could not be started, as a shell would; return its exit code and the reason."""
     missing = isinstance(error, FileNotFoundError)
     reason = "command not found" if missing and "/" not in name else (error.strerror or str(error))
@@ -309,5 +309,3 @@ def say(text: str) -> None:
         os.write(2, line.encode("utf-8", "backslashreplace"))
     except OSError:
         pass
-
-

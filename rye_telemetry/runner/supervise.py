@@ -1,7 +1,7 @@
 """Spawn one child and stand between it and the world without being noticed.
 
-Signals are taken one at a time with their origin (`sigwaitinfo`), so what the terminal sent to the whole group is told from
-what somebody sent to this process alone. No handler runs, no thread, no polling.
+Signals are taken one at a time with their origin (`sigwaitinfo`), so what the terminal sent to the whole group is told
+from what somebody sent to this process alone. No handler runs, no thread, no polling.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import os
 import sys
 import time
 
-from rye_telemetry.files import open_fd
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
+    from typing import Any
 else:
     import _signal as signal  # the `signal` module imports enum, which costs 3 ms
 
@@ -27,18 +26,19 @@ KILL_AFTER_S = 5.0
 SI_USER = 0  # codes above it are the kernel's own (Linux)
 
 
-def _numbers(*names: str) -> tuple[int, ...]:
+def numbers(*names: str) -> tuple[int, ...]:
     """Return the signals of these names that this system has."""
     return tuple(int(getattr(signal, name)) for name in names if hasattr(signal, name))
 
 
 CAN_SUPERVISE = sys.platform.startswith("linux") and hasattr(signal, "sigtimedwait")
-IGNORED_BY_PYTHON = _numbers("SIGPIPE", "SIGXFSZ")
-_INTERRUPTS = _numbers("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
-_TERMINAL_READS = _numbers("SIGTTIN", "SIGTTOU")
-_JOB_CONTROL = (*_numbers("SIGTSTP", "SIGCONT"), *_TERMINAL_READS)
-_FROM_TERMINAL = (*_numbers("SIGINT", "SIGQUIT", "SIGHUP", "SIGWINCH"), *_JOB_CONTROL)
-_FROM_TIMERS = _numbers("SIGALRM", "SIGVTALRM", "SIGPROF")  # a timer set before exec, as in `perl -e 'alarm 9; exec @ARGV'`
+IGNORED_BY_PYTHON = numbers("SIGPIPE", "SIGXFSZ")
+_INTERRUPTS = numbers("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+_TERMINAL_READS = numbers("SIGTTIN", "SIGTTOU")
+_JOB_CONTROL = (*numbers("SIGTSTP", "SIGCONT"), *_TERMINAL_READS)
+_FROM_TERMINAL = (*numbers("SIGINT", "SIGQUIT", "SIGHUP", "SIGWINCH"), *_JOB_CONTROL)
+# A timer set before exec is ours, and meant for the command: `perl -e 'alarm 9; exec @ARGV' COMMAND`.
+_FROM_TIMERS = numbers("SIGALRM", "SIGVTALRM", "SIGPROF")
 
 
 class Ended:
@@ -76,12 +76,12 @@ def spawn(argv: list[str], env: Mapping[str, str], *, mask: set[int], own_group:
 
 
 def _posix_spawn(argv: list[str], env: Mapping[str, str], mask: set[int], *, own_group: bool) -> int:
-    group: dict[str, int] = {"setpgroup": 0} if own_group else {}
-    return os.posix_spawnp(argv[0], argv, env, setsigmask=mask, setsigdef=IGNORED_BY_PYTHON, **group)
+    more: dict[str, Any] = {"setpgroup": 0} if own_group else {}
+    return os.posix_spawnp(argv[0], argv, env, setsigmask=mask, setsigdef=IGNORED_BY_PYTHON, **more)
 
 
 def found_program(name: str, env: Mapping[str, str]) -> str:
-    """Return the file that `execvp` would try; FileNotFoundError, or PermissionError where all there is may not be run."""
+    """Return the file that `execvp` would try; PermissionError where all there is may not be run, FileNotFoundError."""
     if "/" in name:
         return name
     refused = ""
@@ -238,9 +238,15 @@ class _Watch:
         """Continue the child, unless whoever continued us continued our whole group."""
         if self.terminal:
             self.terminal.lend(self.pid)
-        elif os.waitid(os.P_PID, self.pid, os.WCONTINUED | os.WNOHANG) is not None:
+        elif self._was_continued():
             return
         self._send(signal.SIGCONT, group=True)
+
+    def _was_continued(self) -> bool:
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WCONTINUED | os.WNOHANG) is not None
+        except ChildProcessError:  # it has ended, which the next look will see
+            return True
 
     def _send(self, number: int, *, group: bool = False) -> None:
         try:
@@ -267,25 +273,32 @@ class Terminal:
     """The terminal, lent to a child in a group of its own while ours is in the foreground and we are alone in it."""
 
     def __init__(self) -> None:
-        self.fd = -1
         self.lent_to = 0
-        if _members(os.getpgrp()) == {os.getpid()}:
-            self.fd = next((fd for fd in (0, 1, 2) if _foreground(fd) >= 0), -1)
-            if self.fd < 0:
-                self.fd = _open_terminal()
+        self.alone: bool | None = None
+        self.fd = next((fd for fd in (0, 1, 2) if _foreground(fd) >= 0), -1)
+        if self.fd < 0:
+            self.fd = _open_terminal()
+        if self._is_with(os.getpgrp()):
+            self._is_alone()  # before the child starts: it may ask for the terminal at once
+
+    def _is_alone(self) -> bool:
+        """Say whether no other process is in our group; asked once, and only at a terminal: it reads all of /proc."""
+        if self.alone is None:
+            self.alone = _members(os.getpgrp()) == {os.getpid()}
+        return self.alone
 
     def lend(self, child: int) -> bool:
         """Give the child the foreground if it is ours; say whether it has it now."""
-        if self.fd >= 0 and _foreground(self.fd) == os.getpgrp() and self._set(child):
+        if self._is_with(os.getpgrp()) and self._is_alone() and self._set(child):
             self.lent_to = child
         return self._is_with(child)
 
-    def _is_with(self, child: int) -> bool:
-        return self.fd >= 0 and _foreground(self.fd) == child
+    def _is_with(self, group: int) -> bool:
+        return self.fd >= 0 and _foreground(self.fd) == group
 
     def has_shell(self, child: int, number: int) -> bool:
         """Say whether a shell may be waiting for us to stop: it runs us alone in a group, with a terminal."""
-        return self.fd >= 0 and (number != signal.SIGSTOP or self._is_with(child))
+        return self.fd >= 0 and self._is_alone() and (number != signal.SIGSTOP or self._is_with(child))
 
     def take_back(self) -> bool:
         """Make our group the foreground again; say whether the child's was until now."""
@@ -304,8 +317,10 @@ class Terminal:
 
 
 def _open_terminal() -> int:
+    from rye_telemetry.files import open_fd
+
     try:
-        return open_fd("/dev/tty", os.O_RDWR)
+        return open_fd("/dev/tty", os.O_RDONLY)
     except OSError:
         return -1
 
