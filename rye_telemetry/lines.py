@@ -95,6 +95,19 @@ def encode_line(kind: str, fields: Fields) -> bytes:
     return encode_json({"v": VERSION, "kind": kind, **known}).encode() + b"\n"
 
 
+def fitting_line(kind: str, run: Fields) -> bytes:
+    """Return the line; what makes it larger than any line of ours is left out, and that is said in it."""
+    line = encode_line(kind, run)
+    dropped: list[str] = []
+    for name in ("metrics", "inputs", "tags"):
+        if len(line) <= MAX_LINE_BYTES:
+            break
+        dropped.append(name)
+        kept = {field: value for field, value in run.items() if field not in dropped}
+        line = encode_line(kind, {**kept, "refused": {"too_large": dropped}})
+    return line
+
+
 def decode_line(raw: bytes) -> Fields:
     """Return a line's fields, upcast to the current version.
 

@@ -12,7 +12,7 @@ import os
 import time
 
 from rye_telemetry import liveness, snapshot
-from rye_telemetry.errors import IndexUnusable, StateBusy
+from rye_telemetry.errors import IndexUnusable, StateBusy, StateUnavailable
 from rye_telemetry.files import FileLock, open_fd, try_unlink
 from rye_telemetry.index import NAME as INDEX_NAME
 from rye_telemetry.index import Index
@@ -72,6 +72,8 @@ class Projector:
                 self.thread = _thread.get_ident()
                 if not self.catch_up(limit_bytes=limit_bytes):
                     return
+            except sqlite3.Error as e:
+                raise StateUnavailable(f"{self.index_path}: {e}: run `rye-telemetry doctor`") from e
             finally:
                 self.thread = 0
                 self.lock.release()

@@ -6,9 +6,10 @@ import atexit
 import os
 import time
 
+from rye_telemetry import liveness
 from rye_telemetry.errors import InvalidRecord, RyeTelemetryError, StateUnavailable
 from rye_telemetry.journal import Journal, state_unavailable
-from rye_telemetry.lines import MAX_LINE_BYTES, encode_line, instant_text, new_run_id
+from rye_telemetry.lines import MAX_LINE_BYTES, encode_line, fitting_line, instant_text, new_run_id
 from rye_telemetry.model import (
     check_count,
     check_item_id,
@@ -19,8 +20,6 @@ from rye_telemetry.model import (
     usable_duration,
 )
 from rye_telemetry.paths import rye_state_dir
-from rye_telemetry.projector import EXIT_BYTES, RECORD_BYTES, Projector
-from rye_telemetry.sqlite import sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from rye_telemetry.index import Index
     from rye_telemetry.model import Fields
-    from rye_telemetry.projector import Progress
+    from rye_telemetry.projector import Progress, Projector
 
     Answer = TypeVar("Answer")
 
@@ -55,10 +54,19 @@ class TelemetryStore:
         self.directory = os.path.abspath(directory) if directory is not None else rye_state_dir(os.environ)
         self.read_only = read_only
         self.journal = Journal(self.directory, sync=durability == "fsync")
-        self.projector = Projector(self.directory, self.journal)
+        self._projector: Projector | None = None
         self._next_projection = 0.0
         self._unprojected = False
         self._exit_hook = False
+
+    @property
+    def projector(self) -> Projector:
+        """What keeps index and `telemetry.yaml` in step; first used when a run ends, for its import costs 5 ms."""
+        if self._projector is None:
+            from rye_telemetry.projector import Projector
+
+            self._projector = Projector(self.directory, self.journal)
+        return self._projector
 
     @property
     def path(self) -> Path:
@@ -117,20 +125,37 @@ class TelemetryStore:
             raise InvalidRecord(
                 f"a record of {len(line)} bytes is too large, at most {MAX_LINE_BYTES}: leave something out"
             )
+        self._append(line)
+        self.publish()
+
+    def start_run(self, run: Fields) -> None:
+        """Record that a run begins in this process; it counts nowhere until it ends or this process is gone."""
+        self.journal.append(fitting_line("start", {**run, "process": liveness.this_process()}))
+
+    def end_run(self, run: Fields) -> None:
+        """Record a run's end with all that is known of it, so that a lost start costs nothing; then `publish`."""
+        self._append(fitting_line("run", run))
+
+    def _append(self, line: bytes) -> None:
         self.journal.append(line)
         self._unprojected = True
         if not self._exit_hook:
             self._exit_hook = True
             atexit.register(self.close)
-        if time.monotonic() >= self._next_projection:
-            self._follow(RECORD_BYTES)
 
-    def _follow(self, limit_bytes: int) -> None:
+    def publish(self) -> None:
+        """Bring the totals up to the journal when it is time; what goes wrong is a notice, and takes nothing back."""
+        if time.monotonic() >= self._next_projection:
+            self._follow(at_end=False)
+
+    def _follow(self, *, at_end: bool) -> None:
+        from rye_telemetry.projector import EXIT_BYTES, RECORD_BYTES
+
         began = time.monotonic()
         try:
             self._unprojected = False
-            self.projector.follow(limit_bytes=limit_bytes)
-        except (RyeTelemetryError, OSError, sqlite3.Error) as e:
+            self.projector.follow(limit_bytes=EXIT_BYTES if at_end else RECORD_BYTES)
+        except (RyeTelemetryError, OSError) as e:
             self.projector.notices[:] = [f"{self.projector.snapshot_path} was not brought up to date: {e}"]
         finally:
             ended = time.monotonic()
@@ -142,9 +167,10 @@ class TelemetryStore:
             self._exit_hook = False
             atexit.unregister(self.close)
         if self._unprojected and os.path.isdir(self.journal.directory):
-            self._follow(EXIT_BYTES)
+            self._follow(at_end=True)
         self.journal.close()
-        self.projector.lock.close()
+        if self._projector is not None:
+            self._projector.lock.close()
 
     def __enter__(self) -> TelemetryStore:
         return self
@@ -209,6 +235,8 @@ class TelemetryStore:
 
     def _in_words(self, work: Callable[[], Answer]) -> Answer:
         """Do what needs the disk; what the disk answers becomes an error that says what to do."""
+        from rye_telemetry.sqlite import sqlite3
+
         try:
             return work()
         except OSError as e:

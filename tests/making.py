@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -141,6 +143,14 @@ def as_nobody(work):
         work()
 
     return ended_well(in_child(child))
+
+
+def open_the_way_to(path):
+    """Let any user go to a directory below the tests' own."""
+    for parent in path.parents:
+        if parent == Path(tempfile.gettempdir()):
+            return
+        parent.chmod(0o755)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from making import as_nobody, ended_well, holding, in_child, line, mounted, segments, wait_until
+from making import as_nobody, ended_well, holding, in_child, line, mounted, open_the_way_to, segments, wait_until
 
 from rye_telemetry.errors import JournalCorrupt, StateBusy, StateUnavailable
 from rye_telemetry.files import FileLock
@@ -326,10 +326,7 @@ def test_a_file_where_the_state_directory_should_be_is_said(tmp_path):
 
 def test_a_directory_of_another_user_is_said(tmp_path):
     (tmp_path / "state").mkdir(mode=0o500)
-    os.chmod(tmp_path, 0o755)
-    for parent in tmp_path.parents[:3]:
-        if "pytest" in parent.name:
-            os.chmod(parent, 0o755)
+    open_the_way_to(tmp_path / "state")
 
     def work():
         with pytest.raises(StateUnavailable, match="make it yours and writable"):

@@ -14,7 +14,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from making import as_nobody, dead_process, ended_well, holding, in_child, line, make_start, mounted, segments
+from making import (
+    as_nobody,
+    dead_process,
+    ended_well,
+    holding,
+    in_child,
+    line,
+    make_start,
+    mounted,
+    open_the_way_to,
+    segments,
+)
 
 from rye_telemetry import queries
 from rye_telemetry.errors import StateUnavailable
@@ -369,9 +380,7 @@ def test_anothers_directory_is_answered_from(store, state, history):
     store.close()
     for path in [state, *sorted(state.rglob("*"))]:
         path.chmod(0o755 if path.is_dir() else 0o644)
-    for parent in state.parents[:4]:
-        if "pytest" in parent.name or parent == state.parent:
-            parent.chmod(0o755)
+    open_the_way_to(state)
 
     def look():
         with TelemetryStore(state) as looking:
@@ -383,9 +392,7 @@ def test_anothers_directory_is_answered_from(store, state, history):
 
 def test_a_directory_that_cannot_be_read_is_said(store, state, history):
     store.close()
-    for parent in state.parents[:4]:
-        if "pytest" in parent.name or parent == state.parent:
-            parent.chmod(0o755)
+    open_the_way_to(state)
     state.chmod(0o755)
 
     def look():

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-from rye_telemetry import liveness
 from rye_telemetry.errors import RyeTelemetryError
-from rye_telemetry.journal import Journal
-from rye_telemetry.lines import encode_line, instant_text, new_run_id
+from rye_telemetry.lines import instant_text, new_run_id
 from rye_telemetry.model import clean_text
 from rye_telemetry.paths import rye_state_dir
 from rye_telemetry.runner import handdown
+from rye_telemetry.store import TelemetryStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ class Recorder:
 
     def __init__(self, env: Mapping[str, str], *, durability: str) -> None:
         self.env = env
-        self.sync = durability == "fsync"
+        self.durability = durability
         self.trouble = ""
         self.recorded = False
         self.report: str | None = None
@@ -34,7 +32,7 @@ class Recorder:
         self.began_ns = time.monotonic_ns()
         self.run_id = new_run_id(self.started_ns)
         self.run: Fields = {}
-        self.journal: Journal | None = None
+        self.store: TelemetryStore | None = None
 
     def begin(self, request: Request, *, path: str | None, project_path: str | None, inputs: Fields | None) -> None:
         """Write the start line and make the report file."""
@@ -53,10 +51,14 @@ class Recorder:
             "tags": self._clean_tags(request.tags) or None,
             "project_path": project_path,
         }
-        state_dir = rye_state_dir(self.env)
-        self.journal = Journal(state_dir, sync=self.sync)
-        self.journal.append(_fitting_line("start", {**self.run, "process": liveness.this_process()}))
-        self.report = handdown.make_report(state_dir, self.run_id)
+        store = self._opened()
+        store.start_run(self.run)
+        self.report = handdown.make_report(store.directory, self.run_id)
+
+    def _opened(self) -> TelemetryStore:
+        if self.store is None:
+            self.store = TelemetryStore(rye_state_dir(self.env), durability=self.durability)
+        return self.store
 
     def started(self) -> None:
         """Count from now: the child is about to be."""
@@ -64,7 +66,7 @@ class Recorder:
 
     def prepare(self) -> None:
         """Import what the end needs, while the child runs."""
-        self._guarded(_import_projector)
+        self._guarded(lambda: self._opened().projector)
 
     def end(self, *, outcome: str, exit_code: int | None, signal_name: str | None, error: str | None) -> None:
         """Write the end line, complete in itself, then bring the totals up to date."""
@@ -89,17 +91,11 @@ class Recorder:
             told["metrics"] = redact_json(told["metrics"], home=self.env.get("HOME", ""))
         text = said if said is not None and self.run["outcome"] != "success" else error
         self.run.update(told, error=None if text is None else self._clean(text))
-        if self.journal is None:
-            self.journal = Journal(rye_state_dir(self.env), sync=self.sync)
-        self.journal.append(_fitting_line("run", self.run))
+        store = self._opened()
+        store.end_run(self.run)
         self.recorded = True
-        self.trouble = ""  # the end line is complete: nothing of this run is missing
-        from rye_telemetry.projector import Projector
-
-        projector = Projector(os.path.dirname(self.journal.home), self.journal)
-        projector.follow()
-        if projector.notices:
-            self.trouble = projector.notices[0]
+        store.publish()
+        self.trouble = "; ".join(store.notices)  # else none: the end line is complete, nothing of this run is missing
 
     def _clean(self, text: str) -> str:
         from rye_telemetry.redact import redact_text
@@ -114,7 +110,7 @@ class Recorder:
         home = self.env.get("HOME", "")
         return {self._clean(name): redact_named(name, clean_text(value), home=home) for name, value in tags.items()}
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[[], object]) -> None:
         """Run a recording step; what it raises becomes `trouble`, said once, after the command."""
         try:
             step()
@@ -126,22 +122,3 @@ class Recorder:
 
     def _note(self, reason: str) -> None:
         self.trouble = f"run {'recorded, but the totals are behind' if self.recorded else 'not recorded'}: {reason}"
-
-
-def _import_projector() -> None:
-    from rye_telemetry import projector  # noqa: F401 (imported for later)
-
-
-def _fitting_line(kind: str, run: Fields) -> bytes:
-    """Return the line; what makes it larger than any line of ours is left out, and that is said in it."""
-    from rye_telemetry.lines import MAX_LINE_BYTES
-
-    line = encode_line(kind, run)
-    dropped: list[str] = []
-    for name in ("metrics", "inputs", "tags"):
-        if len(line) <= MAX_LINE_BYTES:
-            break
-        dropped.append(name)
-        kept = {field: value for field, value in run.items() if field not in dropped}
-        line = encode_line(kind, {**kept, "refused": {"too_large": dropped}})
-    return line
