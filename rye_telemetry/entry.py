@@ -39,7 +39,7 @@ def _end_quietly_at_ctrl_c() -> None:
 def _run_now(request: Request) -> NoReturn:
     """Run and leave without the interpreter's clean-up: nothing of ours is open by then, and it takes a millisecond."""
     from rye_telemetry.errors import RyeTelemetryError
-    from rye_telemetry.runner.handdown import given_environment
+    from rye_telemetry.runner.given import given_environment
     from rye_telemetry.runner.run import run, say
 
     try:

@@ -35,7 +35,7 @@ def run_with(ctx: typer.Context, places: list[str] | None, **values: object) -> 
     TYPE is directive, tool or knowledge. The exit code is the command's own; 124 after a timeout, 126 and 127 when it
     cannot be started or found, 128+N when signal N ended it.
     """
-    from rye_telemetry.runner.handdown import given_environment
+    from rye_telemetry.runner.given import given_environment
     from rye_telemetry.runner.run import run
 
     raise typer.Exit(run(make_request(places or [], values, ctx.meta["command"]), given_environment(os.environ)))
