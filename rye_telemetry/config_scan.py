@@ -34,7 +34,7 @@ def scan_settings(text: str, *, section: str, hot: Mapping[str, Mapping[str, obj
     return scan.found
 
 
-class _Unsure(Exception):  # noqa: N818 (a way out, not an error)
+class _Unsure(Exception):
     pass
 
 

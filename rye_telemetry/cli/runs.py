@@ -16,7 +16,7 @@ def _option(name: str, metavar: str, explained: str) -> object:
 
 
 @runs_app.command("list")
-def runs_list(
+def runs_list(  # noqa: PLR0913 (one parameter a filter)
     item: Annotated[str | None, _option("--item", "ID", "Runs of this item.")] = None,
     *,
     item_id: Annotated[str | None, _option("--item-id", "ID", "The same as --item.")] = None,

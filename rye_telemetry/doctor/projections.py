@@ -52,7 +52,10 @@ class IndexReading:
 
     def _read_items(self, index: Index) -> None:
         states: dict[Key, str] = {}
-        rows = index.db.execute("SELECT item_type, item_id, key, total_runs, state, coalesce(block, '') FROM items LEFT JOIN blocks USING (key)").fetchall()
+        rows = index.db.execute(
+            "SELECT item_type, item_id, key, total_runs, state, coalesce(block, '')"
+            " FROM items LEFT JOIN blocks USING (key)"
+        ).fetchall()
         for item_type, item_id, key, total_runs, state, block in rows:
             states[item_type, item_id] = state
             try:

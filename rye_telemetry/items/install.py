@@ -17,7 +17,7 @@ RELEASED: dict[str, tuple[str, ...]] = {
     "status.py": ("1fd972874c63bd3d5b2980750f7da3d96d8aee2882261b308fee585168a951d4",),
     "clear.py": ("9dac507ac336e6026c27f9cd956d61ccc45e01b3609b1d5dd5989c0f93927cd1",),
     "export.py": ("7d27b8ee8e33502cfee6889e3170e6d9ceb299b61382ced61ab7fbce2516b774",),
-    "run_with.py": ("dcc4cd1163f5a1fdae9bbbc34abe007950012dcff2e11adbb7dd62ed0ea128ee",),
+    "run_with.py": ("92eb7bcaae643135d8bfd677b339047cde78f7cbf83e96301d747264458484af",),
 }
 
 

@@ -128,7 +128,7 @@ def _become_rye_telemetry(arguments: list[str]) -> int:
         lib.print_answer(lib.failure(lib.INSTALL))
         return 1
     if os.name == "posix":
-        os.execv(start[0], [*start, *arguments])  # noqa: S606 (no shell is meant)
+        os.execv(start[0], [*start, *arguments])
     import subprocess
 
     return subprocess.run([*start, *arguments], check=False).returncode
