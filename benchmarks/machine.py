@@ -10,11 +10,12 @@ from pathlib import Path
 
 
 def describe_machine(directory: Path) -> str:
-    """Return one line: date, processor, cores, kernel, Python, git, and the filesystem that holds `directory`."""
+    """Return one line: date, processor, cores, kernel, Python, git, filesystem of `directory`, load of the last minute."""
     today = time.strftime("%Y-%m-%d", time.gmtime())
     python = f"{platform.python_implementation()} {platform.python_version()}"
     parts = [today, processor(), f"{cores()} cores", f"{platform.system()} {platform.release()}", python]
-    return ", ".join([*parts, git_version(), f"state on {filesystem(directory)}"])
+    load = f"load of others {os.getloadavg()[0]:.1f}"
+    return ", ".join([*parts, git_version(), f"state on {filesystem(directory)}", load])
 
 
 def cores() -> int:

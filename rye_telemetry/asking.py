@@ -70,4 +70,4 @@ def instant(text: str | None, *, now: datetime | None = None) -> str | None:
             then = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
     except (ValueError, OverflowError) as e:
         raise UsageInvalid(f"{text!r} is no time: write 7d, 2h, 30m, 2026-11-20 or 2026-11-20T12:00:00Z") from e
-    return f"{then:%Y-%m-%dT%H:%M:%S}.{then.microsecond // 1000:03d}Z"
+    return then.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -52,7 +52,7 @@ class _Meant:
         self.item_type = item_type
         self.keys = keys
         self.everything = item_id is None and item_type is None
-        self.needles = () if self.everything else tuple(_needles(item_type, {i for _, i in keys} | {item_id}))
+        self.needles = () if self.everything else tuple(_needles(item_type, [item_id, *(i for _, i in keys)]))
 
     def has(self, item_type: object, item_id: object) -> bool:
         if (item_type, item_id) in self.keys:
@@ -64,7 +64,7 @@ class _Meant:
         return self.everything or any(needle in data for needle in self.needles)
 
 
-def _needles(item_type: str | None, ids: set[str | None]) -> Iterator[bytes]:
+def _needles(item_type: str | None, ids: list[str | None]) -> Iterator[bytes]:
     for item_id in ids:
         if item_id is not None:
             yield encode_json(item_id).encode()

@@ -78,6 +78,7 @@ class Journal:
         self.archive_dir = os.path.join(self.directory, "archive")
         self.lock = FileLock(os.path.join(self.home, "journal.lock"))
         self.sync = sync
+        self._end = -1
         self.max_segment_bytes = max_segment_bytes
         self._spilling = False
         self._drop_segment()
@@ -342,7 +343,9 @@ def read_chunks(path: str, offset: int, *, limit: int = 1 << 22) -> Iterator[tup
 def _scan_segments(directory: str, suffix: str, found: dict[str, Segment], *, archived: bool) -> None:
     try:
         with os.scandir(directory) as entries:  # a FIFO or a link of that name is no segment; `doctor` names it
-            names = [entry.name for entry in entries if entry.name.endswith(suffix) and entry.is_file(follow_symlinks=False)]
+            names = [
+                entry.name for entry in entries if entry.name.endswith(suffix) and entry.is_file(follow_symlinks=False)
+            ]
     except (FileNotFoundError, NotADirectoryError):
         return
     for name in names:

@@ -15,7 +15,7 @@ from rye_telemetry.model import ENDED, ITEM_TYPES, MAX_DURATION_MS
 try:
     from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 except ImportError:  # another interpreter than CPython
-    make_encoder = None
+    make_encoder = None  # type: ignore[assignment, misc]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +44,10 @@ class _ScannerSettings:
 
 
 if make_encoder is not None:
-    _encode = make_encoder(None, None, encode_basestring, None, ":", ",", False, False, False)
-    _encode_ascii = make_encoder(None, None, encode_basestring_ascii, None, ":", ",", False, False, False)
-    _scan = make_scanner(_ScannerSettings())
+    _rest: Any = (None, ":", ",", False, False, False)  # indent, separators, sorted keys, skipped keys, NaN
+    _encode = make_encoder(None, None, encode_basestring, *_rest)  # type: ignore[arg-type]
+    _encode_ascii = make_encoder(None, None, encode_basestring_ascii, *_rest)  # type: ignore[arg-type]
+    _scan = make_scanner(_ScannerSettings())  # type: ignore[arg-type]
 
     def encode_json(value: object) -> str:
         """Return compact JSON, non-ASCII as itself; ValueError or TypeError for what JSON has no word for."""
@@ -185,9 +186,7 @@ def instant_text(at_ns: int) -> str:
     known, text = _last_second
     if known != seconds:
         t = time.gmtime(seconds)
-        text = (
-            f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}"
-        )
+        text = f"{t.tm_year:04d}-{t.tm_mon:02d}-{t.tm_mday:02d}T{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}"
         _last_second = seconds, text
     return f"{text}.{rest // 1_000_000:03d}Z"
 

@@ -14,8 +14,8 @@ REDACTED = "[redacted]"
 _SHORT = 16  # no known secret is shorter, unless a sign stands in it that a plain name has not
 _SIGNS = frozenset("@:=/ \t\n")
 _DEEPEST = 20
-_SECRET_NAMES = (  # noqa: S105 (names, not secrets)
-    r"pass(?:wor[dt]|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|auth|bearer"
+_SECRET_NAMES = (
+    r"pass(?:wor[dt]|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|auth|bearer"  # noqa: S105 (names, not secrets)
 )
 _patterns: list[tuple[re.Pattern[str], str]] = []
 

@@ -82,7 +82,7 @@ class TelemetryStore:
 
     # -- record
 
-    def record_execution(
+    def record_execution(  # noqa: PLR0913, PLR0917 (the signature is RYE's)
         self,
         item_id: str,
         item_type: str,
@@ -113,8 +113,8 @@ class TelemetryStore:
             "error": None if error is None else _recordable(error),
         }
         if duration is None and duration_ms is not None:
-            said = str(duration_ms) if isinstance(duration_ms, float) or abs(duration_ms) < 1e300 else "too large"
-            run["refused"] = {"duration_ms": said}
+            too_long_to_write = 1e300 < abs(duration_ms) < float("inf")
+            run["refused"] = {"duration_ms": "too large" if too_long_to_write else str(duration_ms)}
         self.append("run", run)
         return str(run["run_id"])
 
@@ -172,7 +172,7 @@ class TelemetryStore:
         if self._projector is not None:
             self._projector.lock.close()
 
-    def __enter__(self) -> TelemetryStore:
+    def __enter__(self) -> TelemetryStore:  # noqa: PYI034 (typing.Self is newer than Python 3.10)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -225,7 +225,7 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= MAX_COUNT
 
 
-def _is_sum(value: object) -> bool:
+def _is_sum(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= MAX_DURATION_MS * MAX_COUNT
 
 

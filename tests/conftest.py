@@ -19,7 +19,12 @@ def home(tmp_path_factory, monkeypatch):
     """A fresh home; telemetry is off in it, as everywhere."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith(("RYE_", "XDG_", "GIT_", "OTEL_")) or name in ("USER_SPACE", "TRACEPARENT", "NO_COLOR", "VIRTUAL_ENV"):
+        if name.startswith(("RYE_", "XDG_", "GIT_", "OTEL_")) or name in (
+            "USER_SPACE",
+            "TRACEPARENT",
+            "NO_COLOR",
+            "VIRTUAL_ENV",
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))

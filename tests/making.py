@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -97,9 +98,7 @@ def in_child(work, *args):
         try:
             work(*args)
             status = 0
-        except BaseException:
-            import traceback
-
+        except BaseException:  # noqa: BLE001 (an assertion of the child is printed, and fails the parent's)
             traceback.print_exc()
         finally:
             os._exit(status)
@@ -108,7 +107,8 @@ def in_child(work, *args):
 
 def ended_well(*pids):
     """Wait for forked children; say whether each came to its end."""
-    return all([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 for pid in pids])
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    return not any(codes)
 
 
 class holding:  # noqa: N801 (reads as a sentence)

@@ -21,10 +21,29 @@ def test_recording_imports_nothing_heavy(tmp_path):
         "import sys; before = set(sys.modules); from rye_telemetry import TelemetryStore\n"
         "TelemetryStore(sys.argv[1]).record_execution('x', 'tool', 'success', 1); print(*(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-S", "-c", code, tmp_path / "s"], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(rye_telemetry.__file__))})
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, tmp_path / "s"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(rye_telemetry.__file__))},
+    )
     loaded = set(done.stdout.split())
     assert "rye_telemetry.store" in loaded
-    assert not loaded & {"re", "typing", "json", "pathlib", "dataclasses", "enum", "subprocess", "sqlite3", "datetime", "yaml", "contextlib", "platform"}
+    assert not loaded & {
+        "re",
+        "typing",
+        "json",
+        "pathlib",
+        "dataclasses",
+        "enum",
+        "subprocess",
+        "sqlite3",
+        "datetime",
+        "yaml",
+        "contextlib",
+        "platform",
+    }
 
 
 def test_every_public_name_is_there():
@@ -32,7 +51,7 @@ def test_every_public_name_is_there():
         assert getattr(rye_telemetry, name) is not None
     assert set(dir(rye_telemetry)) >= set(rye_telemetry.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
-        rye_telemetry.nonsense
+        _ = rye_telemetry.nonsense
 
 
 def test_a_context_counts_and_resets():

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,14 @@ def test_clear_deletes_an_item_wherever_it_stands_and_leaves_the_others_exact(st
         store.record_execution("z", "tool", "failure", n, error="boom")
     store.append("start", make_start(run_id="open", item_id="y"))
     store.append("abandoned", {"run_id": "open", "ended_at": "2026-11-20T12:00:00.000Z"})
-    store.journal.append(checkpoint(("tool", "y", 5), ("tool", "z", 7)) + checkpoint(("tool", "y", 5), checkpoint_id="d"))
+    store.journal.append(
+        checkpoint(("tool", "y", 5), ("tool", "z", 7)) + checkpoint(("tool", "y", 5), checkpoint_id="d")
+    )
     store.close()
     with open(segments(state)[0], "ab") as f:
-        f.write(b'{"damaged":"y"\n{"damaged":"z"\n' + line(item_id="y")[:120] + b"\n")
+        torn = line(item_id="y")
+        f.write(b'{"damaged":"y"\n{"damaged":"z"\n' + torn[:120] + b"\n")
+        f.write(torn[: torn.index(b'"item_id":"y') + len(b'"item_id":"y')] + b"\n")
     (archive_of(state) / "2020-W01-0001.ndjson.gz").write_bytes(gzip.compress(line(item_id="y") + line(item_id="z")))
     (archive_of(state) / "2020-W02-0001.ndjson.gz").write_bytes(gzip.compress(line(item_id="y")))
     with holding(state / "telemetry" / "journal.lock"):
@@ -75,6 +80,9 @@ def test_clear_deletes_an_item_wherever_it_stands_and_leaves_the_others_exact(st
     assert [reason for *_, reason in store.damage()] == [store.damage()[0][3]]
     assert store.clear("y") == 0
     assert store.rebuild() == 19
+    (journal,) = segments(state)
+    assert b'"item_id":"y' not in journal.read_bytes()
+    assert b'"open"' not in journal.read_bytes()
     assert b"/y.py" not in (state / "telemetry" / "index.sqlite").read_bytes()
 
 
@@ -85,6 +93,15 @@ def test_any_id_can_be_cleared_and_leaves_nothing(store, state, item_id):
     assert store.clear(item_id) == 1
     assert stands_anywhere(state, item_id) == []
     assert store.totals()["total_runs"] == 1
+
+
+def test_a_damaged_line_that_names_the_item_in_any_spelling_goes(store, state):
+    store.record_execution("日本語", "tool", "success", 1)
+    store.close()
+    with open(segments(state)[0], "ab") as f:
+        f.write('{"damaged":"日本語"\n'.encode() + b'{"damaged":"\\u65e5\\u672c\\u8a9e"\n{"damaged":"other"\n')
+    assert store.clear("日本語") == 1
+    assert len(store.damage()) == 1
 
 
 def test_clear_of_a_type_leaves_the_other_types(store, state):
@@ -217,13 +234,16 @@ def test_a_record_during_a_clear_in_another_thread_is_kept(store):
     while thread.is_alive():
         store.record_execution("keep", "tool", "success", 1)
         recorded += 1
+        time.sleep(0.001)  # else the journal grows faster than it is rewritten
     thread.join()
     assert store.get("keep")["total_runs"] == recorded
 
 
 def test_clear_says_when_the_lock_is_kept(store, state, monkeypatch):
     store.record_execution("x", "tool", "success", 1)
-    monkeypatch.setattr("rye_telemetry.projector.CHANGE_WAIT_S", 0.05)  # a number, not a function: ten seconds otherwise
+    monkeypatch.setattr(
+        "rye_telemetry.projector.CHANGE_WAIT_S", 0.05
+    )  # a number, not a function: ten seconds otherwise
     with holding(state / "telemetry.lock"), pytest.raises(StateBusy, match="try again"):
         store.clear("x")
     assert store.clear("x") == 1

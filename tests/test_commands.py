@@ -10,10 +10,23 @@ import pytest
 
 from rye_telemetry.store import TelemetryStore
 
-PUBLISHED = (
-    "type total_runs success_count failure_count timeout_count cancelled_count abandoned_count partial_count "
-    "avg_duration_ms http_calls subprocess_calls last_run last_outcome last_error paths"
-).split()
+PUBLISHED = [
+    "type",
+    "total_runs",
+    "success_count",
+    "failure_count",
+    "timeout_count",
+    "cancelled_count",
+    "abandoned_count",
+    "partial_count",
+    "avg_duration_ms",
+    "http_calls",
+    "subprocess_calls",
+    "last_run",
+    "last_outcome",
+    "last_error",
+    "paths",
+]
 
 
 @pytest.fixture
@@ -158,5 +171,14 @@ def test_output_to_a_reader_that_left_ends_quietly(recorded, cli, tmp_path):
 
 
 def test_the_console_script_and_every_command_show_an_example_in_their_help(cli):
-    for words in (["status"], ["runs", "list"], ["runs", "show"], ["clear"], ["rebuild"], ["doctor"], ["configure"], ["init"]):
+    for words in (
+        ["status"],
+        ["runs", "list"],
+        ["runs", "show"],
+        ["clear"],
+        ["rebuild"],
+        ["doctor"],
+        ["configure"],
+        ["init"],
+    ):
         assert "rye-telemetry " + words[0] in cli(*words, "--help").stdout.partition("Options")[0].partition("\n")[2]

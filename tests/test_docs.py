@@ -62,7 +62,11 @@ def test_the_readme_begins_with_two_commands_that_need_nothing_activated():
 @pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
 def test_generated_parts_of_the_docs_are_fresh(page):
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("cog")), "--check", f"docs/{page}"], capture_output=True, text=True, check=False, cwd=ROOT
+        [str(Path(sys.executable).with_name("cog")), "--check", f"docs/{page}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 0, f"run: cog -r docs/{page}\n{done.stdout}{done.stderr}"
 
@@ -76,6 +80,8 @@ def test_every_link_in_readme_and_docs_leads_to_a_file():
 def test_every_error_that_has_an_exit_code_of_its_own_is_in_the_tree_of_its_docstring():
     from rye_telemetry import errors
 
-    names = {name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__}
+    names = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
     drawn = set(re.findall(r"^[│├└─\s]*(\w+)", errors.__doc__, re.MULTILINE))
     assert names <= drawn

@@ -177,6 +177,22 @@ def test_a_forked_child_does_not_keep_its_parents_lock_alive(lock):
     assert ended_well(pid)
 
 
+def test_a_child_that_outlives_its_parent_does_not_keep_the_parents_lock(lock):
+    read_end, write_end = os.pipe()
+
+    def parent():
+        assert lock.acquire()
+        if not os.fork():
+            os.close(write_end)
+            os.read(read_end, 1)
+            os._exit(0)
+
+    assert ended_well(in_child(parent))
+    assert lock.acquire()
+    os.close(write_end)
+    os.close(read_end)
+
+
 def test_a_forked_child_may_lock_though_a_thread_of_its_parent_held_the_lock(lock):
     held, go = threading.Event(), threading.Event()
 

@@ -128,7 +128,19 @@ def test_a_file_that_another_program_writes_later_is_set_aside_and_never_overwri
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"tool: [", b"\xff\xfe\x00", b"[]", b"5", b"items: 5", b"items:\n  x: {last_run: 2026-99-99T00:00:00Z}", b"? [a]\n: 1", b"a: &a [*a]\nitems: []", b"[" * 5000, b"!!python/object:os.system {}"],
+    [
+        b"",
+        b"tool: [",
+        b"\xff\xfe\x00",
+        b"[]",
+        b"5",
+        b"items: 5",
+        b"items:\n  x: {last_run: 2026-99-99T00:00:00Z}",
+        b"? [a]\n: 1",
+        b"a: &a [*a]\nitems: []",
+        b"[" * 5000,
+        b"!!python/object:os.system {}",
+    ],
 )
 def test_a_file_that_cannot_be_read_is_set_aside_and_recording_goes_on(store, state, data):
     store.path.write_bytes(data)
@@ -166,7 +178,10 @@ def test_what_is_wrong_in_one_item_refuses_that_item_by_name(store, state):
         ("total_runs: 99999999999999999999, success_count: 3", {"total_runs": 3}),
         ("total_runs: 9007199254740991, avg_duration_ms: 5", {"total_runs": 9007199254740991, "avg_duration_ms": 5.0}),
         ("total_runs: 3, failed_count: 1, error_count: 1, success_count: 1", {"failure_count": 2, "partial_count": 0}),
-        ("total_runs: 1, success_count: 1, type: [x], last_outcome: [y], last_error: [z]", {"type": "tool", "last_outcome": None}),
+        (
+            "total_runs: 1, success_count: 1, type: [x], last_outcome: [y], last_error: [z]",
+            {"type": "tool", "last_outcome": None},
+        ),
         ("total_runs: 1, success_count: 1, paths: /a", {"paths": []}),
         ("total_runs: 1, success_count: 1, paths: [/a, null, 5]", {"paths": ["/a"]}),
     ],
@@ -179,7 +194,16 @@ def test_values_that_cannot_be_are_left_out(store, state, entry, shown):
 
 
 def test_a_large_file_is_imported_whole_in_lines_that_can_be_read(store, state):
-    items = {f"item {n}": {"type": "tool", "total_runs": n, "success_count": n, "last_error": "é" * 1900, "paths": [f"/{n}/{p:0100d}" for p in range(20)]} for n in range(1, 201)}
+    items = {
+        f"item {n}": {
+            "type": "tool",
+            "total_runs": n,
+            "success_count": n,
+            "last_error": "é" * 1900,
+            "paths": [f"/{n}/{p:0100d}" for p in range(20)],
+        }
+        for n in range(1, 201)
+    }
     items["vast"] = {"type": "tool", "total_runs": 3, "success_count": 3, "paths": [f"/{p:0400d}" for p in range(1000)]}
     data = yaml.dump({"items": items}, Dumper=yaml.CSafeDumper).encode()
     lines, refused = checkpoint_lines(data)

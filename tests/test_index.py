@@ -54,7 +54,11 @@ def test_an_end_without_a_start_is_complete():
 
 
 def test_a_start_that_was_read_together_with_its_end_leaves_the_same_as_one_read_apart():
-    lines = [line("start", run_id="r", item_type="tool"), line(run_id="other", item_type="directive"), line(run_id="r", item_type="tool")]
+    lines = [
+        line("start", run_id="r", item_type="tool"),
+        line(run_id="other", item_type="directive"),
+        line(run_id="r", item_type="tool"),
+    ]
     together, apart = applied(b"".join(lines)), applied(*lines)
     assert together == apart
     assert together[0]["x"]["type"] == "tool"  # its start came first
@@ -82,8 +86,16 @@ def test_damage_is_named_by_its_place():
 lines_of_all_kinds = st.lists(
     st.sampled_from(
         [
-            *(line("start", run_id=f"r{n}", item_id=f"i{n % 2}", item_type=t) for n in range(4) for t in ("tool", "directive")),
-            *(line(run_id=f"r{n}", item_id=f"i{n % 2}", outcome=o, item_type="tool") for n in range(4) for o in ("success", "failure")),
+            *(
+                line("start", run_id=f"r{n}", item_id=f"i{n % 2}", item_type=t)
+                for n in range(4)
+                for t in ("tool", "directive")
+            ),
+            *(
+                line(run_id=f"r{n}", item_id=f"i{n % 2}", outcome=o, item_type="tool")
+                for n in range(4)
+                for o in ("success", "failure")
+            ),
             *(encode_line("abandoned", {"run_id": f"r{n}", "ended_at": "2027-01-15T08:00:01.000Z"}) for n in range(4)),
             b"damage\n",
         ]
@@ -105,7 +117,13 @@ def test_lines_give_the_same_in_whatever_chunks_they_are_read(lines, cuts):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.binary(max_size=40) | st.sampled_from([line()[:-1], line("start")[:-1], line()[:70], b'{"v":1,"kind":"start","run_id":"']), max_size=8))
+@given(
+    st.lists(
+        st.binary(max_size=40)
+        | st.sampled_from([line()[:-1], line("start")[:-1], line()[:70], b'{"v":1,"kind":"start","run_id":"']),
+        max_size=8,
+    )
+)
 def test_any_bytes_are_applied_or_named(parts):
     data = b"\n".join(parts) + b"\n"
     items, _, damage, _ = applied(data)
@@ -163,9 +181,13 @@ def test_the_schema_is_what_runs_need(index):
 def test_questions_of_ten_thousand_runs_use_an_index(tmp_path):
     index = Index.create(str(tmp_path / "index.sqlite"))
     index.add_lookups()
-    plan = index.db.execute("EXPLAIN QUERY PLAN SELECT * FROM runs ORDER BY started_at DESC, run_id DESC LIMIT 20").fetchall()
+    plan = index.db.execute(
+        "EXPLAIN QUERY PLAN SELECT * FROM runs ORDER BY started_at DESC, run_id DESC LIMIT 20"
+    ).fetchall()
     assert any("USING INDEX runs_by_start" in row[3] for row in plan)
-    plan = index.db.execute("EXPLAIN QUERY PLAN SELECT item, count(*) FROM runs WHERE outcome='running' GROUP BY item").fetchall()
+    plan = index.db.execute(
+        "EXPLAIN QUERY PLAN SELECT item, count(*) FROM runs WHERE outcome='running' GROUP BY item"
+    ).fetchall()
     assert any("runs_open" in row[3] for row in plan)
     index.close()
 

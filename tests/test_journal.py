@@ -283,6 +283,10 @@ def test_the_directory_is_made_again_when_it_is_removed_under_a_running_process(
         shutil.rmtree(what)
         journal.append(b"kept\n")
         assert lines_of(state) == [b"kept"]
+        with holding(journal.lock.path):  # and not the lock that was removed
+            journal.append(b"spilled\n")
+            assert len(journal.spills()) == 1
+        journal.append(b"free again\n")
 
 
 def test_a_segment_replaced_under_a_running_writer_is_found(state, journal):
@@ -290,7 +294,9 @@ def test_a_segment_replaced_under_a_running_writer_is_found(state, journal):
     (path,) = segments(state)
     copy = path.with_name("copy")
     copy.write_bytes(path.read_bytes() + b"b\n")
+    before = path.parent.stat().st_mtime_ns
     copy.rename(path)
+    os.utime(path.parent, ns=(before, before))  # as if in the same tick of the clock
     journal.append(b"c\n")
     assert lines_of(state) == [b"a", b"b", b"c"]
 
@@ -379,11 +385,15 @@ def test_on_a_full_filesystem_appends_fail_whole_and_go_on_when_there_is_room(sm
     state = small_disk / "state"
     journal = Journal(str(state))
     kept = []
-    with pytest.raises(StateUnavailable, match="free some space there"):
+
+    def fill():
         for n in range(1000):
             text = b"%d" % n + b"x" * 3000
             journal.append(text + b"\n")
             kept.append(text)
+
+    with pytest.raises(StateUnavailable, match="free some space there"):
+        fill()
     assert lines_of(state) == kept
     os.truncate(segments(state)[0], segments(state)[0].stat().st_size - 3001 - len(str(len(kept) - 1)))
     journal.append(b"room\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -42,15 +43,17 @@ def test_text_with_lone_surrogates_is_still_utf8_json(text):
     assert json.loads(coded) == {"a": text}
 
 
-@pytest.mark.parametrize("text", ["", " ", "{", "nul", "NaN", "Infinity", "-Infinity", "[1,]", "{} {}", "'a'", "\x00", "01", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", " ", "{", "nul", "NaN", "Infinity", "-Infinity", "[1,]", "{} {}", "'a'", "\x00", "01", "[" * 100_000]
+)
 def test_what_is_not_one_json_text_is_a_value_error(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         decode_json(text)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_has_no_word_for_nan(value):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         encode_json({"a": value})
 
 
@@ -115,21 +118,19 @@ def raw_run(**changes):
     ],
 )
 def test_a_line_that_is_not_ours_is_a_value_error(raw):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         decode_line(raw)
 
 
 def test_a_line_of_a_newer_version_is_refused_with_what_to_do():
-    with pytest.raises(StateTooNew, match="version 2.*upgrade rye-telemetry"):
+    with pytest.raises(StateTooNew, match=r"version 2.*upgrade rye-telemetry"):
         decode_line(line().replace(b'"v":1', b'"v":2'))
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_line_or_a_value_error(raw):
-    try:
+    with contextlib.suppress(ValueError, StateTooNew):
         decode_line(raw)
-    except (ValueError, StateTooNew):
-        pass
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,10 @@ def test_a_process_of_another_host_is_not_judged_by_its_boot():
     "process",
     [None, "x", 5, [], {}]
     + [{**this_process(), "pid": pid} for pid in (0, -1, "1", None, True, 10**30, 1.5)]
-    + [{name: value for name, value in this_process().items() if name != gone} for gone in ("host", "boot", "pid", "started")],
+    + [
+        {name: value for name, value in this_process().items() if name != gone}
+        for gone in ("host", "boot", "pid", "started")
+    ],
 )
 def test_what_is_not_known_for_certain_is_not_gone(process):
     assert not is_gone(process)

@@ -19,7 +19,26 @@ from rye_telemetry.model import (
 
 @pytest.mark.parametrize(
     "item_id",
-    ["", "\n", "a\nb", "\t", "\x00", "\x7f", "\x85", "\x9f", "\u2028", "\u2029", "\ufeff", "\uffff", "\ud800", "\udcff", "x" * 513, None, 5, b"x"],
+    [
+        "",
+        "\n",
+        "a\nb",
+        "\t",
+        "\x00",
+        "\x7f",
+        "\x85",
+        "\x9f",
+        "\u2028",
+        "\u2029",
+        "\ufeff",
+        "\uffff",
+        "\ud800",
+        "a\udcff",
+        "x" * 513,
+        None,
+        5,
+        b"x",
+    ],
 )
 def test_an_id_that_no_yaml_reader_gives_back_is_refused(item_id):
     with pytest.raises(InvalidRecord):
@@ -40,7 +59,13 @@ def test_every_other_id_is_kept_as_it_is(item_id):
 
 @pytest.mark.parametrize(
     ("said", "meant"),
-    [("failed", "failure"), ("error", "failure"), ("completed", "success"), ("succeeded", "success"), ("canceled", "cancelled")]
+    [
+        ("failed", "failure"),
+        ("error", "failure"),
+        ("completed", "success"),
+        ("succeeded", "success"),
+        ("canceled", "cancelled"),
+    ]
     + [(outcome, outcome) for outcome in ENDED],
 )
 def test_an_outcome_has_one_name(said, meant):

@@ -44,7 +44,12 @@ def test_any_id_comes_back_or_is_refused(item_id):
         assert items == {item_id: {"type": "tool"}}, name
 
 
-@given(st.text(printable | st.sampled_from("\x00\x07\t\n\r\x1b\x7f\x80\x85\x9f\u2028\u2029\ufeff\ufffe\uffff\"'\\: #"), max_size=20))
+@given(
+    st.text(
+        printable | st.sampled_from("\x00\x07\t\n\r\x1b\x7f\x80\x85\x9f\u2028\u2029\ufeff\ufffe\uffff\"'\\: #"),
+        max_size=20,
+    )
+)
 def test_any_text_comes_back_as_a_value(text):
     for name, items in read_back(snapshot.render_item("x", {"last_error": text, "paths": [text]})).items():
         assert items == {"x": {"last_error": text, "paths": [text]}}, name
@@ -59,7 +64,7 @@ def test_a_number_comes_back_as_the_number_it_was(number):
 
 def test_text_that_is_not_utf8_is_escaped_and_the_file_is_utf8():
     block = snapshot.render_item("x", {"paths": ["/a\udcff"]})
-    for _, items in read_back(block).items():
+    for items in read_back(block).values():
         assert items["x"]["paths"] == ["/a\\udcff"]
 
 

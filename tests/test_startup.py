@@ -41,7 +41,19 @@ main()
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False, env=_path())
     modules = set(done.stdout.split("|"))
     assert "rye_telemetry.projector" in modules, done.stderr
-    slow = {"re", "enum", "typing", "dataclasses", "pathlib", "json", "subprocess", "uuid", "datetime", "contextlib", "signal"}
+    slow = {
+        "re",
+        "enum",
+        "typing",
+        "dataclasses",
+        "pathlib",
+        "json",
+        "subprocess",
+        "uuid",
+        "datetime",
+        "contextlib",
+        "signal",
+    }
     assert not (HEAVY | slow | {"typer", "click"}) & modules
 
 

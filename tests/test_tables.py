@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timezone
 
 import pytest
@@ -37,7 +38,16 @@ def make_item(**changes):
 
 
 def make_run(**changes):
-    run = {"run_id": "0193aaaa-bbbb-7ccc-8ddd-eeeeffff0000", "item_id": "x", "item_type": "tool", "outcome": "success", "duration_ms": 5.0, "started_at": "2026-11-20T11:00:00.000Z", "agent": None, "tags": None}
+    run = {
+        "run_id": "0193aaaa-bbbb-7ccc-8ddd-eeeeffff0000",
+        "item_id": "x",
+        "item_type": "tool",
+        "outcome": "success",
+        "duration_ms": 5.0,
+        "started_at": "2026-11-20T11:00:00.000Z",
+        "agent": None,
+        "tags": None,
+    }
     return run | changes
 
 
@@ -65,14 +75,38 @@ def test_nothing_recorded_is_said():
 
 
 def test_an_item_that_only_runs_yet_has_dashes():
-    item = make_item(total_runs=0, running=1, avg_duration_ms=None, p50_duration_ms=None, p95_duration_ms=None, success_rate=None, last_run=None, last_outcome=None, last_error=None, recent=[], paths=[], success_count=0, failure_count=0)
+    item = make_item(
+        total_runs=0,
+        running=1,
+        avg_duration_ms=None,
+        p50_duration_ms=None,
+        p95_duration_ms=None,
+        success_rate=None,
+        last_run=None,
+        last_outcome=None,
+        last_error=None,
+        recent=[],
+        paths=[],
+        success_count=0,
+        failure_count=0,
+    )
     assert "running" in tables.totals_table({"x": item}, LOOK)
     assert "1 running" in tables.item_sheet(item, LOOK)
 
 
 def test_an_item_in_full_shows_what_is_known():
     text = tables.item_sheet(make_item(paths=["/a", "/b"]), LOOK)
-    for part in ("x (tool)", "3: 2 success, 1 failure", "66.7%", "1.5 s average", "1 HTTP, 2 subprocess", "3 min ago", "boom", "/a", "/b"):
+    for part in (
+        "x (tool)",
+        "3: 2 success, 1 failure",
+        "66.7%",
+        "1.5 s average",
+        "1 HTTP, 2 subprocess",
+        "3 min ago",
+        "boom",
+        "/a",
+        "/b",
+    ):
         assert part in text
 
 
@@ -91,13 +125,22 @@ def test_recorded_text_never_reaches_the_terminal_as_it_is(colour):
         tables.totals_table({EVIL: item}, look),
         tables.runs_table([make_run(item_id=EVIL, agent=EVIL, run_id=EVIL)], look),
         tables.run_sheet(make_run(error=EVIL, tags={EVIL: EVIL}, **{EVIL: EVIL}), look),
-        tables.status_head({"enabled": True, "decided_by": EVIL, "state_dir": EVIL, "last_updated": None, "total_runs": 1, "total_items": 1}, look),
+        tables.status_head(
+            {
+                "enabled": True,
+                "decided_by": EVIL,
+                "state_dir": EVIL,
+                "last_updated": None,
+                "total_runs": 1,
+                "total_items": 1,
+            },
+            look,
+        ),
     ]
     for text in shown:
         ours = {f"\x1b[{code}m" for code in (*tables.COLOURS.values(), 0)} if colour else set()
-        for sequence in ours:
-            text = text.replace(sequence, "")
-        assert text.replace("\n", "").isprintable()
+        bare = functools.reduce(lambda bare, sequence: bare.replace(sequence, ""), ours, text)
+        assert bare.replace("\n", "").isprintable()
         assert "\x1b[2J" not in text
 
 
@@ -108,7 +151,21 @@ def test_colour_marks_outcomes_and_nothing_else():
 
 @pytest.mark.parametrize(
     ("duration_ms", "text"),
-    [(None, "-"), (0, "0.00 ms"), (0.5, "0.50 ms"), (5, "5.0 ms"), (9.94, "9.9 ms"), (9.96, "10 ms"), (999, "999 ms"), (999.6, "1.0 s"), (59_000, "59.0 s"), (60_000, "1.0 min"), (3_600_000, "1.0 h"), (90_000_000, "1.0 d"), (1e13, "115741 d")],
+    [
+        (None, "-"),
+        (0, "0.00 ms"),
+        (0.5, "0.50 ms"),
+        (5, "5.0 ms"),
+        (9.94, "9.9 ms"),
+        (9.96, "10 ms"),
+        (999, "999 ms"),
+        (999.6, "1.0 s"),
+        (59_000, "59.0 s"),
+        (60_000, "1.0 min"),
+        (3_600_000, "1.0 h"),
+        (90_000_000, "1.0 d"),
+        (1e13, "115741 d"),
+    ],
 )
 def test_durations(duration_ms, text):
     assert duration_text(duration_ms) == text

@@ -80,7 +80,12 @@ def test_runs_without_a_duration_are_left_out_of_average_and_percentiles():
 
 def test_nothing_is_known_of_an_item_without_runs():
     totals = Totals("tool", "x")
-    assert (totals.total_runs, totals.avg_duration_ms, totals.success_rate, totals.percentile_ms(0.5)) == (0, None, None, None)
+    assert (totals.total_runs, totals.avg_duration_ms, totals.success_rate, totals.percentile_ms(0.5)) == (
+        0,
+        None,
+        None,
+        None,
+    )
 
 
 def test_cancelled_and_abandoned_runs_say_nothing_about_success():
@@ -130,7 +135,12 @@ def test_paths_are_kept_once_in_the_order_they_came():
 runs = st.lists(
     st.builds(
         lambda outcome, at, duration, calls, path: make_run(
-            run_id="r", outcome=outcome, ended_at=instant_text(at * 10**9), duration_ms=duration, http_calls=calls, path=path
+            run_id="r",
+            outcome=outcome,
+            ended_at=instant_text(at * 10**9),
+            duration_ms=duration,
+            http_calls=calls,
+            path=path,
         ),
         st.sampled_from(ENDED),
         st.integers(0, 2**31),
@@ -154,7 +164,16 @@ def test_totals_survive_being_stored(given_runs):
 def test_totals_of_two_parts_add_up_to_the_totals_of_the_whole(first, second):
     whole, part = totals_of(*first, *second), totals_of(*first)
     part.add_totals(totals_of(*second))
-    for name in ("counts", "duration_count", "duration_min_ms", "duration_max_ms", "histogram", "http_calls", "paths", "last_run"):
+    for name in (
+        "counts",
+        "duration_count",
+        "duration_min_ms",
+        "duration_max_ms",
+        "histogram",
+        "http_calls",
+        "paths",
+        "last_run",
+    ):
         assert getattr(part, name) == getattr(whole, name)
     assert part.duration_sum_ms == pytest.approx(whole.duration_sum_ms)
     assert [at for at, _ in part.recent] == [at for at, _ in whole.recent]

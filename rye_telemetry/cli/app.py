@@ -103,5 +103,7 @@ def _report_bug() -> int:
     fd, path = tempfile.mkstemp(prefix="bug-", suffix=".txt", dir=place if place and os.path.isdir(place) else None)
     with os.fdopen(fd, "w") as f:
         traceback.print_exc(file=f)
-    sys.stderr.write(f"rye-telemetry: this is a bug of ours; what happened is in {path}: please report it with that file\n")
+    sys.stderr.write(
+        f"rye-telemetry: this is a bug of ours; what happened is in {path}: please report it with that file\n"
+    )
     return EXIT_BUG

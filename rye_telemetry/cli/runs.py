@@ -26,7 +26,9 @@ def runs_list(  # noqa: PLR0913 (one parameter a filter)
     workflow: Annotated[str | None, _option("--workflow", "NAME", "Runs in this workflow.")] = None,
     caller: Annotated[str | None, _option("--caller", "NAME", "Runs that this caller asked for.")] = None,
     session: Annotated[str | None, _option("--session", "ID", "Runs of this session.")] = None,
-    since: Annotated[str | None, _option("--since", "WHEN", "Started at or after: 7d, 2h, 2026-11-20[T12:00Z].")] = None,
+    since: Annotated[
+        str | None, _option("--since", "WHEN", "Started at or after: 7d, 2h, 2026-11-20[T12:00Z].")
+    ] = None,
     until: Annotated[str | None, _option("--until", "WHEN", "Started before.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="How many at most.")] = 20,
     as_json: Json = False,
