@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from rye_telemetry.errors import ItemUnknown, UsageInvalid
-from rye_telemetry.model import ITEM_TYPES, OUTCOME_ALIASES, OUTCOMES
+from rye_telemetry.model import ITEM_TYPES, MAX_LABEL, OUTCOME_ALIASES, OUTCOMES, clean_text
 
 if TYPE_CHECKING:
     from rye_telemetry.config import Consent
@@ -25,9 +26,16 @@ def status_of(store: TelemetryStore, consent: Consent, item_type: str | None = N
 def the_item(store: TelemetryStore, item_id: str, item_type: str | None = None) -> Fields:
     """Return the item; ItemUnknown names the nearest ids, UsageInvalid both types that share the id."""
     items = store.items(item_id=item_id, item_type=check_type(item_type))
+    if not items and item_type is None:
+        head, found, rest = item_id.partition("::")
+        if found and head in ITEM_TYPES:  # the item that had the id first has it as its key
+            items = store.items(item_id=rest, item_type=head)
     if len(items) > 1:
-        types = " and a ".join(item["type"] for item in items.values())
-        raise UsageInvalid(f"{item_id!r} is a {types}: say which with --type")
+        types = [item["type"] for item in items.values()]
+        said = f"{item_id!r} is a {' and a '.join(types)}"
+        raise UsageInvalid(f"{said}: say which with --type, or as {types[0]}::{item_id}")
+    if not items and item_type is not None and (other := store.get(item_id)):
+        raise ItemUnknown(f"{item_id!r} is a {other['type']}, not a {item_type}")
     if not items:
         raise ItemUnknown(f"nothing is recorded for {item_id!r}{_nearest(store, item_id)}")
     return next(iter(items.values()))
@@ -39,7 +47,9 @@ def _nearest(store: TelemetryStore, item_id: str) -> str:
     known = list(store.items())
     if not known:
         return ": no item has been run with telemetry on yet"
-    near = get_close_matches(item_id, known, n=3, cutoff=0.5)
+    folded = {known_id.casefold(): known_id for known_id in known}
+    near = [known_id for known_id in known if known_id.startswith(item_id)][:3]
+    near = near or [folded[close] for close in get_close_matches(item_id.casefold(), folded, n=3, cutoff=0.5)]
     return f": did you mean {', '.join(near)}?" if near else ": see `rye-telemetry status` for the items that are"
 
 
@@ -56,6 +66,13 @@ def run_filters(item_id: str | None, item_type: str | None, outcome: str | None)
         if outcome not in OUTCOMES:
             raise UsageInvalid(f"outcome {outcome!r} is unknown: use one of {', '.join(OUTCOMES)}")
     return {"item_id": item_id, "item_type": check_type(item_type), "outcome": outcome}
+
+
+def label_filter(text: str | None) -> str | None:
+    """Return a label as it stands in the record, where it went through redaction."""
+    from rye_telemetry.redact import redact_text
+
+    return None if text is None else redact_text(clean_text(text, MAX_LABEL), home=os.path.expanduser("~"))
 
 
 def instant(text: str | None, *, now: datetime | None = None) -> str | None:

@@ -9,7 +9,6 @@ import os
 from typing import TYPE_CHECKING
 
 from rye_telemetry.files import make_private_dir, read_file, replace_file, try_unlink
-from rye_telemetry.foreign import type_of
 from rye_telemetry.index import Index
 from rye_telemetry.lines import decode_line, encode_json, encode_line
 from rye_telemetry.model import check_item_type, utf8_text
@@ -137,7 +136,7 @@ def _clean_aside(path: str, meant: _Meant) -> None:
     try:
         document = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (a safe loader)
         entries = document["items"]
-        kept = {key: entry for key, entry in entries.items() if not meant.has(type_of(entry), str(key))}
+        kept = {key: entry for key, entry in entries.items() if not meant.has(_type_in(entry), str(key))}
     except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         if meant.item_id is None or any(item_id.encode() in data for _, item_id in meant.keys | {("", meant.item_id)}):
             try_unlink(path)
@@ -145,3 +144,8 @@ def _clean_aside(path: str, meant: _Meant) -> None:
     if len(kept) != len(entries):
         text = yaml.safe_dump({**document, "items": kept}, sort_keys=False, allow_unicode=True)
         replace_file(path, text.encode())
+
+
+def _type_in(entry: object) -> str:
+    """Return the type of a foreign entry, one that was not imported included."""
+    return str(entry.get("type", "tool")) if isinstance(entry, dict) else "tool"

@@ -201,6 +201,8 @@ def configure_telemetry(enabled: bool, *, env: Mapping[str, str] | None = None) 
     Returns success, enabled, config_path, changed, and `note` where RYE_TELEMETRY or the project's file says otherwise.
     Raises ConfigInvalid, StateBusy, StateUnavailable.
     """
+    if not isinstance(enabled, bool):
+        raise TypeError(f"enabled must be True or False, not {enabled!r}")
     env = os.environ if env is None else env
     try:
         project_path = find_project(os.getcwd(), env)

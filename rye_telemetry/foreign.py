@@ -100,7 +100,7 @@ def read_totals(data: bytes) -> tuple[list[Totals], list[str]]:
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as e:
         raise ValueError(str(e).replace("\n", " ")[:200] or "not YAML") from e
     entries = document.get("items") if isinstance(document, dict) else None
-    if entries is None and isinstance(document, dict):
+    if entries is None and isinstance(document, dict) and document.keys() <= {"version", "updated", "items"}:
         entries = {}
     if not isinstance(entries, dict):
         raise ValueError("it has no mapping `items`")  # noqa: TRY004 (one error for whatever a file may be)
@@ -117,8 +117,10 @@ def type_of(entry: object) -> str:
     """Return the type that a foreign entry counts as."""
     if not isinstance(entry, dict):
         raise TypeError("not a mapping")
-    item_type = entry.get("type")
-    return item_type if isinstance(item_type, str) and item_type in ITEM_TYPES else "tool"
+    item_type = entry.get("type", "tool")
+    if item_type not in ITEM_TYPES:
+        raise ValueError(f"type {item_type!r} is unknown")
+    return str(item_type)
 
 
 def _item_totals(key: object, entry: Mapping[str, object]) -> Totals:
@@ -155,7 +157,11 @@ def _read_last(totals: Totals, entry: Mapping[str, object]) -> None:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"{value!r} is no count")
+    return value
 
 
 def _instant(value: object) -> str:

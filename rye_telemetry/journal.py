@@ -45,6 +45,7 @@ _HINTS = {
     errno.EACCES: "make it yours and writable, or point RYE_STATE_DIR to a place that is",
     errno.EPERM: "make it yours and writable, or point RYE_STATE_DIR to a place that is",
     errno.ENOTDIR: "move the file away that stands where this directory should be",
+    errno.EISDIR: "move the directory away that stands where this file should be",
     errno.ELOOP: "remove the symbolic link there",
     errno.ENOENT: "create the directory above it, or set RYE_STATE_DIR",
 }

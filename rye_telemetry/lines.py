@@ -43,10 +43,14 @@ class _ScannerSettings:
         raise ValueError(f"{name} is not JSON")
 
 
+def _refuse(value: object) -> None:
+    raise TypeError(f"JSON has no word for {type(value).__name__}")
+
+
 if make_encoder is not None:
     _rest: Any = (None, ":", ",", False, False, False)  # indent, separators, sorted keys, skipped keys, NaN
-    _encode = make_encoder(None, None, encode_basestring, *_rest)  # type: ignore[arg-type]
-    _encode_ascii = make_encoder(None, None, encode_basestring_ascii, *_rest)  # type: ignore[arg-type]
+    _encode = make_encoder(None, _refuse, encode_basestring, *_rest)
+    _encode_ascii = make_encoder(None, _refuse, encode_basestring_ascii, *_rest)
     _scan = make_scanner(_ScannerSettings())  # type: ignore[arg-type]
 
     def encode_json(value: object) -> str:

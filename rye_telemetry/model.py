@@ -67,6 +67,7 @@ RUN_FIELDS = (
 )
 MAX_ITEM_ID = 512
 MAX_TEXT = 2000
+MAX_LABEL = 200  # of an agent, a workflow, a tag
 MAX_PATH = 4096
 MAX_DURATION_MS = 1e13  # 317 years; more is a unit mistake, and YAML 1.1 has no name for 1e+16
 

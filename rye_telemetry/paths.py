@@ -28,7 +28,7 @@ def rye_state_dir(env: Mapping[str, str]) -> str:
 
         return platformdirs.user_state_dir(APP, appauthor=False)
     base = env.get("XDG_STATE_HOME", "").strip()
-    if not base:
+    if not os.path.isabs(base):  # the specification says to ignore a relative one; it would lie in a repository
         base = os.path.join(_home(env), ".local", "state")
     return os.path.join(_absolute(base), APP)
 

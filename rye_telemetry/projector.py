@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 # What a recording process applies at most before it goes on; about 10 ms and 150 ms here. A reader applies everything.
-RECORD_BYTES = 256 * 1024
+RECORD_BYTES = 64 * 1024
 EXIT_BYTES = 4 * 1024 * 1024
 RECORD_OPEN_RUNS = 50
 READ_OPEN_RUNS = 100_000
@@ -186,6 +186,7 @@ class Projector:
                 self._read_to[segment.name] = offset
                 continue
             before = offset
+            end = self._size(segment)  # who writes on meanwhile is read the next time
             for at, data in read_chunks(segment.path, offset, limit=limit_bytes or 1 << 22):
                 index.apply(segment.name, at, data)
                 offset = at + len(data)
@@ -194,8 +195,8 @@ class Projector:
                     progress(done, total)
                 if limit_bytes is not None:
                     limit_bytes -= len(data)
-                    if limit_bytes <= 0:
-                        break
+                if offset >= end or (limit_bytes is not None and limit_bytes <= 0):
+                    break
             if offset != before or segment.name not in cursors:
                 index.set_cursor(segment.name, *self._identity(segment), offset)
             self._read_to[segment.name] = offset

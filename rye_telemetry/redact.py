@@ -84,7 +84,7 @@ def _compile() -> list[tuple[re.Pattern[str], str]]:
     named = rf"""(?i)((?:\b|_|-)(?:{_SECRET_NAMES})["']?\s*[=:]\s*){value}"""
     _patterns.append((re.compile(named), rf"\1{REDACTED}"))
     _patterns.append((re.compile(rf"(?i)(--?[a-z-]*(?:{_SECRET_NAMES})\s+){value}"), rf"\1{REDACTED}"))
-    _patterns.append((re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"), "[email]"))
+    _patterns.append((re.compile(r"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b"), "[email]"))
     return _patterns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import time
 
@@ -156,7 +157,8 @@ class TelemetryStore:
             self._unprojected = False
             self.projector.follow(limit_bytes=EXIT_BYTES if at_end else RECORD_BYTES)
         except (RyeTelemetryError, OSError) as e:
-            self.projector.notices[:] = [f"{self.projector.snapshot_path} was not brought up to date: {e}"]
+            said = state_unavailable(self.directory, e) if isinstance(e, OSError) else e
+            self.projector.notices[:] = [f"{self.projector.snapshot_path} was not brought up to date: {said}"]
         finally:
             ended = time.monotonic()
             self._next_projection = ended + PROJECTION_PAUSE * (ended - began)
@@ -228,6 +230,8 @@ class TelemetryStore:
         """Put a question to an index that holds every acknowledged line."""
         from rye_telemetry import reader
 
+        if os.path.lexists(self.directory) and not os.path.isdir(self.directory):
+            raise state_unavailable(self.directory, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
         if self.read_only or not os.path.isdir(self.directory):
             return self._in_words(lambda: reader.ask_in_memory(self.projector, question))
         self._unprojected = False

@@ -42,14 +42,14 @@ def totals_table(items: Mapping[str, Fields], look: Look) -> str:
         rows = [_totals_row(key, item, look) for key, item in items.items() if item["type"] == item_type]
         if rows:
             head = (heading, "runs", "ok", "avg", "p50", "p95", "last run", "last")
-            parts.append(_table(rows, head, ("left", *["right"] * 5, "right", "left")))
+            parts.append(_table(rows, head, ("left", *["right"] * 6, "left"), look=look, giving_way=0))
     return "\n\n".join([*parts, LEGEND]) if parts else "No runs are recorded yet."
 
 
 def _totals_row(key: str, item: Fields, look: Look) -> tuple[str, ...]:
     recent = "".join(look.paint(MARKS[outcome], outcome) for outcome in item["recent"][-RECENT_SHOWN:])
     return (
-        shorten(key, look.width - 56),
+        key,
         str(item["total_runs"]) if item["total_runs"] or not item["running"] else "running",
         percent_text(item["success_rate"]),
         duration_text(item["avg_duration_ms"]),
@@ -94,7 +94,7 @@ def runs_table(runs: Sequence[Fields], look: Look) -> str:
     rows = [
         (
             printable(run["run_id"][:RUN_ID_SHOWN]),
-            shorten(run["item_id"], look.width - 58),
+            run["item_id"],
             look.paint(run["outcome"], run["outcome"]),
             duration_text(run["duration_ms"]),
             ago_text(run["started_at"], look.now),
@@ -102,9 +102,8 @@ def runs_table(runs: Sequence[Fields], look: Look) -> str:
         )
         for run in runs
     ]
-    return _table(
-        rows, ("run", "item", "outcome", "took", "started", "agent"), ("left",) * 3 + ("right",) * 2 + ("left",)
-    )
+    head = ("run", "item", "outcome", "took", "started", "agent")
+    return _table(rows, head, ("left",) * 3 + ("right",) * 2 + ("left",), look=look, giving_way=1)
 
 
 def run_sheet(run: Fields, look: Look) -> str:
@@ -120,6 +119,10 @@ def run_sheet(run: Fields, look: Look) -> str:
     return _sheet(rows)
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def sheet(rows: Sequence[tuple[str, str]]) -> str:
     """Return names and values, one pair a line."""
     return _sheet([(printable(name), printable(value)) for name, value in rows])
@@ -130,10 +133,31 @@ def _sheet(rows: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def _table(rows: Sequence[Sequence[str]], head: Sequence[str], align: Sequence[str]) -> str:
-    from tabulate import tabulate
+def _table(
+    rows: Sequence[Sequence[str]], head: Sequence[str], align: Sequence[str], *, look: Look, giving_way: int
+) -> str:
+    """Return a table no wider than the terminal: one column gives way for the others."""
+    import tabulate
 
-    return tabulate(rows, head, tablefmt="plain", colalign=tuple(align), disable_numparse=True)
+    tabulate.MIN_PADDING = 0
+    others = [column for column in range(len(head)) if column != giving_way]
+    taken = sum(max(_columns(row[column]) for row in (head, *rows)) for column in others) + 2 * len(others)
+    fitted = [
+        [shorten(cell, look.width - taken) if column == giving_way else cell for column, cell in enumerate(row)]
+        for row in rows
+    ]
+    return tabulate.tabulate(fitted, head, tablefmt="plain", colalign=tuple(align), disable_numparse=True)
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: wide and combining characters count as they show."""
+    from wcwidth import wcswidth
+
+    return max(0, wcswidth(_unpainted(text)))
+
+
+def _unpainted(text: str) -> str:
+    return "".join(part.partition("m")[2] if n else part for n, part in enumerate(text.split("\x1b[")))
 
 
 def duration_text(duration_ms: float | None) -> str:
@@ -178,10 +202,14 @@ def ago_text(instant: str | None, now: datetime) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """Return text in at most `width` characters, its end kept: ids differ there."""
+    """Return text in at most `width` columns, its end kept: ids differ there."""
     text = printable(text)
     width = max(8, width)
-    return text if len(text) <= width else "…" + text[-(width - 1) :]
+    if _columns(text) <= width:
+        return text
+    while _columns(text) >= width:
+        text = text[1:]
+    return "…" + text
 
 
 def printable(text: str) -> str:
@@ -199,7 +227,10 @@ def status_head(found: Fields, look: Look) -> str:
             [
                 ("telemetry", f"{'on' if found['enabled'] else 'off'} ({look.place(found['decided_by'])})"),
                 ("state", look.place(found["state_dir"])),
-                ("recorded", f"{found['total_runs']} runs of {found['total_items']} items, last {last}"),
+                (
+                    "recorded",
+                    f"{counted(found['total_runs'], 'run')} of {counted(found['total_items'], 'item')}, last {last}",
+                ),
             ]
         )
         + "\n"

@@ -181,6 +181,7 @@ items:
   y: {type: tool, total_runs: 3, success_count: 3, last_run: 2026-01-02T03:04:05Z, paths: [/y.py]}
   z: {type: tool, total_runs: 1, success_count: 1, last_run: 2026-01-02T03:04:05Z, paths: [null]}
   1.10: {type: tool, total_runs: 1, success_count: 1}
+  w: {type: [unknown], total_runs: 1}
 """
 
 
@@ -200,10 +201,12 @@ def test_clear_reaches_files_of_other_programs(store, state):
     ]
     for name in ("foreign", "imported"):
         kept = yaml.safe_load((state / f"telemetry.yaml.{name}").read_text())
-        assert list(kept["items"]) == ["z", 1.1]
+        assert list(kept["items"]) == ["z", 1.1, "w"]
         assert "/y.py" not in (state / f"telemetry.yaml.{name}").read_text()
     assert store.get("z")["last_run"] == "2026-01-02T03:04:05.000Z"
     assert store.clear("1.1") == 1
+    assert list(yaml.safe_load((state / "telemetry.yaml.imported").read_text())["items"]) == ["z", "w"]
+    assert store.clear("w") == 0
     assert list(yaml.safe_load((state / "telemetry.yaml.imported").read_text())["items"]) == ["z"]
     assert store.totals()["total_runs"] == 1
 

@@ -188,7 +188,7 @@ def test_a_child_that_outlives_its_parent_does_not_keep_the_parents_lock(lock):
             os._exit(0)
 
     assert ended_well(in_child(parent))
-    assert lock.acquire()
+    assert lock.acquire(wait_s=2)
     os.close(write_end)
     os.close(read_end)
 

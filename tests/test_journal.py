@@ -293,8 +293,8 @@ def test_a_segment_replaced_under_a_running_writer_is_found(state, journal):
     journal.append(b"a\n")
     (path,) = segments(state)
     copy = path.with_name("copy")
-    copy.write_bytes(path.read_bytes() + b"b\n")
     before = path.parent.stat().st_mtime_ns
+    copy.write_bytes(path.read_bytes() + b"b\n")
     copy.rename(path)
     os.utime(path.parent, ns=(before, before))  # as if in the same tick of the clock
     journal.append(b"c\n")

@@ -56,6 +56,7 @@ def test_values_beside_a_telling_name_credentials_and_mail_are_taken_out(text, k
         "file not found: src/secret_santa/list.py, line 12",
         "passed 12 of 14 tests in 3.2 s",
         "timed out after 0.2 s",
+        "a/b@v1.2 and deploy@2.0.1 are items, not addresses",
     ],
 )
 def test_ordinary_text_stays_as_it_is(text):

@@ -905,7 +905,8 @@ def test_recording_into_what_is_no_directory_is_said(tmp_path):
     with TelemetryStore(tmp_path / "state") as store:
         with pytest.raises(StateUnavailable, match="move the file away"):
             store.record_execution("x", "tool", "success", 1)
-        assert store.get("x") is None
+        with pytest.raises(StateUnavailable, match="move the file away"):
+            store.get("x")
 
 
 # -- rebuilding and following are one

@@ -10,6 +10,8 @@ import typer
 
 from rye_telemetry.cli.answers import ItemType, Json, answer_json, one_item, talk_notices
 
+EXIT_INTERRUPTED = 130
+
 
 def clear(
     item: Annotated[str | None, typer.Argument(help="Item id; everything when left out.", show_default=False)] = None,
@@ -23,7 +25,7 @@ def clear(
 
     Example: rye-telemetry clear my_tool
     """
-    from rye_telemetry import asking
+    from rye_telemetry import asking, tables
     from rye_telemetry.store import open_store
 
     named = one_item(item, item_id)
@@ -34,7 +36,7 @@ def clear(
     if as_json:
         answer_json({"success": True, "item_id": named, "item_type": kind, "cleared_runs": gone})
     else:
-        typer.echo(f"{gone} runs deleted.")
+        typer.echo(f"{tables.counted(gone, 'run')} deleted.")
     talk_notices(store)
 
 
@@ -46,4 +48,10 @@ def _ask(item_id: str | None, item_type: str | None, *, yes: bool) -> None:
     what = f"every run of {item_id!r}" if item_id else f"every run of every {item_type or 'item'}"
     if not sys.stdin.isatty():
         raise UsageInvalid(f"this deletes {what} for good: say --yes")
-    typer.confirm(f"Delete {what} for good?", abort=True)
+    try:
+        agreed = typer.confirm(f"Delete {what} for good?")
+    except typer.Abort as e:
+        typer.echo(err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from e
+    if not agreed:
+        raise typer.Exit(1)

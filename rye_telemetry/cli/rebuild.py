@@ -15,11 +15,14 @@ def rebuild(*, as_json: Json = False) -> None:
 
     They are derived, so nothing is lost by it. Example: rye-telemetry rebuild
     """
+    from rye_telemetry import tables
     from rye_telemetry.store import open_store
 
     store = open_store(os.environ)
     runs = store.rebuild(_show_progress if sys.stderr.isatty() else None)
-    answer_json({"success": True, "total_runs": runs}) if as_json else typer.echo(f"Rebuilt: {runs} runs.")
+    answer_json({"success": True, "total_runs": runs}) if as_json else typer.echo(
+        f"Rebuilt: {tables.counted(runs, 'run')}."
+    )
     talk_notices(store)
 
 

@@ -41,7 +41,8 @@ def runs_list(  # noqa: PLR0913 (one parameter a filter)
 
     store = reading_store(enabled=consent().enabled)
     equal = asking.run_filters(one_item(item, item_id), item_type, outcome)
-    equal |= {"agent": agent, "workflow": workflow, "caller": caller, "session_id": session}
+    labels = {"agent": agent, "workflow": workflow, "caller": caller, "session_id": session}
+    equal |= {name: asking.label_filter(label) for name, label in labels.items()}
     found = store.runs(since=asking.instant(since), until=asking.instant(until), limit=limit, **equal)
     answer_json(found) if as_json else typer.echo(tables.runs_table(found, look()))
     talk_notices(store)

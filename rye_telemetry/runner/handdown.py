@@ -19,6 +19,14 @@ REPORT = "RYE_REPORT"
 TRACEPARENT = "TRACEPARENT"
 MAX_REPORT_BYTES = 1024 * 1024
 MAX_COUNT = 2**53 - 1
+COUNTS = (
+    "http_calls",
+    "subprocess_calls",
+    "items_discovered",
+    "items_succeeded",
+    "items_failed",
+    "items_skipped",
+)
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -81,7 +89,7 @@ def report_path(state_dir: str, run_id: str) -> str:
 
 
 def take_report(path: str) -> Fields:
-    """Read and remove a report: `http_calls` and `subprocess_calls` add up, `error` is the last, the rest is `metrics`.
+    """Read and remove a report: counts add up, `error` is the last, the rest is `metrics`.
 
     Lines that are no JSON objects, and what stands behind the first MiB, are counted as `report_rejected`.
     """
@@ -101,7 +109,7 @@ def take_report(path: str) -> Fields:
 
 
 def fold_report(data: bytes) -> Fields:
-    counts = {"http_calls": 0, "subprocess_calls": 0}
+    counts = dict.fromkeys(COUNTS, 0)
     found: Fields = {}
     metrics: Fields = {}
     rejected = 0

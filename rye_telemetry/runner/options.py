@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rye_telemetry.errors import UsageInvalid
-from rye_telemetry.model import check_item_id, check_item_type, clean_text
+from rye_telemetry.errors import InvalidRecord, UsageInvalid
+from rye_telemetry.model import MAX_LABEL, check_item_id, check_item_type, clean_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ OPTIONS = (
 )
 _BY_NAME = {option[0]: option for option in OPTIONS}
 TEXT_FIELDS = ("agent", "workflow", "caller", "session_id", "model")
-MAX_LABEL = 200
 
 
 class Request:
@@ -87,9 +86,12 @@ def parse_plain(argv: Sequence[str]) -> Request | None:
 
 
 def make_request(places: Sequence[str], values: Mapping[str, object], command: list[str] | None) -> Request:
-    """Return the request; UsageInvalid or InvalidRecord when what was typed cannot be meant."""
+    """Return the request; UsageInvalid when what was typed cannot be meant."""
     item_type, item_id = _names(places, values)
-    request = Request(check_item_type(item_type), check_item_id(item_id))
+    try:
+        request = Request(check_item_type(item_type), check_item_id(item_id))
+    except InvalidRecord as e:
+        raise UsageInvalid(str(e)) from e
     if command is not None:
         if not command or not command[0]:
             raise UsageInvalid("no command stands after --: write one, or leave -- away to run the item itself")

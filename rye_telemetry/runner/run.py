@@ -7,7 +7,7 @@ import os
 import time
 
 from rye_telemetry import config, paths
-from rye_telemetry.errors import ParamsInvalid, StateUnavailable
+from rye_telemetry.errors import ParamsInvalid, StateUnavailable, UsageInvalid
 from rye_telemetry.runner.supervise import (
     CAN_SUPERVISE,
     EXIT_NOT_EXECUTABLE,
@@ -101,6 +101,8 @@ def _job(request: Request, project: str, env: Mapping[str, str]) -> Job:
 
 
 def _project(chosen: str | None, env: Mapping[str, str]) -> str:
+    if chosen and not os.path.isdir(chosen):
+        raise UsageInvalid(f"--project-path {chosen!r} is no directory")
     try:
         return os.path.abspath(chosen) if chosen else paths.find_project(os.getcwd(), env)
     except OSError:  # the working directory was removed; the command may not need one
@@ -115,7 +117,7 @@ def _user_dir(env: Mapping[str, str]) -> str:
 
 
 def _params(text: str | None) -> dict[str, object] | None:
-    """Read `--params`: JSON, @FILE or -; ParamsInvalid when it is no JSON object."""
+    """Read `--params`: JSON, @FILE or -; UsageInvalid when it is no JSON object."""
     if text is None:
         return None
     from rye_telemetry.lines import decode_json
@@ -132,10 +134,12 @@ def _params(text: str | None) -> dict[str, object] | None:
             finally:
                 os.close(fd)
         value = decode_json(text)
-    except (OSError, ValueError) as e:
-        raise ParamsInvalid(f'{where}: {e}: give a JSON object such as {{"key": "value"}}') from e
+    except OSError as e:
+        raise UsageInvalid(f"{where}: {e.strerror or e}: name a file that can be read") from e
+    except ValueError as e:
+        raise UsageInvalid(f'{where}: {e}: give a JSON object such as {{"key": "value"}}') from e
     if not isinstance(value, dict):
-        raise ParamsInvalid(f'{where}: not a JSON object: give one such as {{"key": "value"}}')
+        raise UsageInvalid(f'{where}: not a JSON object: give one such as {{"key": "value"}}')
     return value
 
 
@@ -232,9 +236,8 @@ def _supervised(
         return said_failure(argv[0], e)
     if terminal:
         terminal.lend(pid)
-    if recorder:
-        recorder.prepare()
-    return supervise(pid, terminal=terminal, deadline=None if timeout_s is None else began + timeout_s)
+    deadline = None if timeout_s is None else began + timeout_s
+    return supervise(pid, terminal=terminal, deadline=deadline, meanwhile=recorder.prepare if recorder else None)
 
 
 def _in_our_place(argv: list[str], env: Mapping[str, str], error: OSError) -> tuple[int, str]:

@@ -14,7 +14,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 else:
     import _signal as signal  # the `signal` module imports enum, which costs 3 ms
@@ -23,6 +23,7 @@ EXIT_TIMEOUT = 124
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
 KILL_AFTER_S = 5.0
+MEANWHILE_AFTER_S = 0.05
 SI_USER = 0  # codes above it are the kernel's own (Linux)
 
 
@@ -124,12 +125,15 @@ def _fork_exec(argv: list[str], env: Mapping[str, str], mask: set[int], *, own_g
     return pid
 
 
-def supervise(pid: int, *, terminal: Terminal | None, deadline: float | None) -> Ended:
+def supervise(
+    pid: int, *, terminal: Terminal | None, deadline: float | None, meanwhile: Callable[[], object] | None = None
+) -> Ended:
     """Wait for the child, relay what is meant for it, end its group at `deadline` (monotonic); signals are blocked.
 
-    With a `terminal` the child has a group of its own.
+    With a `terminal` the child has a group of its own. `meanwhile` is done once, if the child takes its time.
     """
     watch = _Watch(pid, terminal=terminal, deadline=deadline)
+    watch.meanwhile = meanwhile
     status = watch.until_end()
     if terminal and terminal.take_back() and os.WIFSIGNALED(status) and os.WTERMSIG(status) in _INTERRUPTS:
         watch.interrupted_by, watch.from_terminal = os.WTERMSIG(status), True  # ^C went to the child's group alone
@@ -154,6 +158,7 @@ class _Watch:
         self.killed = False
         self.interrupted_by = 0
         self.from_terminal = False
+        self.meanwhile: Callable[[], object] | None = None
         self.taken = _taken()
 
     def until_end(self) -> int:
@@ -171,6 +176,13 @@ class _Watch:
                 self._relay(info)
 
     def _next_signal(self) -> signal.struct_siginfo | None:
+        if self.meanwhile:  # not at once: the end of a quick command must not go unseen for what is done then
+            left = MEANWHILE_AFTER_S if self.deadline is None else self.deadline - time.monotonic()
+            info = signal.sigtimedwait(self.taken, max(0.0, min(left, MEANWHILE_AFTER_S)))
+            if info is None:
+                self.meanwhile()
+                self.meanwhile = None
+            return info
         if self.deadline is None or self.killed:
             return signal.sigwaitinfo(self.taken)
         return signal.sigtimedwait(self.taken, max(0.0, self.deadline - time.monotonic()))
