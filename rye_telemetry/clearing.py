@@ -12,6 +12,7 @@ from rye_telemetry.files import make_private_dir, read_file, replace_file, try_u
 from rye_telemetry.index import Index
 from rye_telemetry.lines import decode_line, encode_json, encode_line
 from rye_telemetry.model import check_item_type, utf8_text
+from rye_telemetry.projector import READ_OPEN_RUNS
 from rye_telemetry.queries import read_items
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def clear(projector: Projector, *, item_id: str | None, item_type: str | None) -
         projector.thread = _thread.get_ident()
         projector.catch_up()
         meant, gone = _find(projector, item_id, item_type)
+        _sweep_reports(projector)
         projector.journal.rewrite(_keeper(meant))
         projector.forget()
         _sweep(projector, meant)
@@ -126,6 +128,19 @@ def _sweep(projector: Projector, meant: _Meant) -> None:
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
             if name.endswith(".tmp"):
                 try_unlink(os.path.join(folder, name))
+
+
+def _sweep_reports(projector: Projector) -> None:
+    """Remove the report files that no open run will read: they may say anything of any item."""
+    index = Index.open(projector.index_path)
+    try:
+        still_read = {run_id for run_id, _ in index.open_runs(READ_OPEN_RUNS)}
+    finally:
+        index.close()
+    folder = projector.journal.reports_dir
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if name.partition(".")[0] not in still_read:
+            try_unlink(os.path.join(folder, name))
 
 
 def _clean_aside(path: str, meant: _Meant) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import errno
 import os
+import stat
 import sys
 import time
 
@@ -18,6 +19,7 @@ FIRST_FREE_FD = 3  # a file of ours on 0, 1 or 2 would receive what the command,
 O_BINARY = getattr(os, "O_BINARY", 0)
 O_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # a FIFO planted in a file's place must not make us wait
 
 
 def open_fd(path: str, flags: int) -> int:
@@ -41,7 +43,7 @@ def open_fd(path: str, flags: int) -> int:
         os.close(fd)
 
 
-def make_private_dir(path: str) -> None:
+def make_private_dir(path: str, *, again: bool = False) -> None:
     """Create a directory and its missing parents, each as 0700 under any umask."""
     try:
         os.mkdir(path, 0o700)
@@ -51,10 +53,12 @@ def make_private_dir(path: str) -> None:
         return
     except FileNotFoundError:
         parent = os.path.dirname(path)
-        if parent == path:
+        if parent == path or again:
             raise
         make_private_dir(parent)
-        make_private_dir(path)
+        make_private_dir(
+            path, again=True
+        )  # at most once: below /proc the parent is there and nothing can be made in it
         return
     os.chmod(path, 0o700)
 
@@ -118,6 +122,14 @@ def try_unlink(path: str) -> bool:
     return True
 
 
+# What must not be halfway when another thread forks, for the child would wait for ever on a lock of Python's imports or of
+# SQLite's whose holder it has not got.
+between_forks = _thread.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=between_forks.acquire, after_in_parent=between_forks.release, after_in_child=between_forks.release
+    )
+
 # A forked child must not keep its parent's locks alive: flock belongs to the open file, which both share.
 _lock_fds: set[int] = set()
 _fork_guard = _thread.allocate_lock()
@@ -176,8 +188,12 @@ class FileLock:
 
     def _acquire_file(self, deadline: float) -> bool:
         if self.fd < 0:
-            self.fd = open_fd(self.path, os.O_RDWR | os.O_CREAT)
-            _lock_fds.add(self.fd)
+            fd = open_fd(self.path, os.O_RDWR | os.O_CREAT | O_NONBLOCK)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise OSError(errno.EINVAL, "not a regular file", self.path)
+            self.fd = fd
+            _lock_fds.add(fd)
         for _ in range(YIELDS):
             if _try_lock(self.fd):
                 return True
@@ -207,6 +223,10 @@ class FileLock:
         if self.fd >= 0:
             _unlock(self.fd)
         _release_whole(self._guard)
+
+    def is_mine(self) -> bool:
+        """Say whether this thread has the lock."""
+        return self._guard._is_owned()  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 (as `threading` does)
 
     def is_open(self) -> bool:
         return self.fd >= 0 and self._pid == os.getpid()

@@ -109,7 +109,7 @@ def read_totals(data: bytes) -> tuple[list[Totals], list[str]]:
         try:
             items.append(_item_totals(item_id, entry))
         except (ValueError, TypeError, OverflowError) as e:  # InvalidRecord too
-            refused.append(f"{str(item_id)[:60]!r} ({e})")
+            refused.append(f"{_shown(item_id)} ({e})")
     return items, refused
 
 
@@ -119,7 +119,7 @@ def type_of(entry: object) -> str:
         raise TypeError("not a mapping")
     item_type = entry.get("type", "tool")
     if item_type not in ITEM_TYPES:
-        raise ValueError(f"type {item_type!r} is unknown")
+        raise ValueError(f"type {_shown(item_type)} is unknown")
     return str(item_type)
 
 
@@ -156,11 +156,16 @@ def _read_last(totals: Totals, entry: Mapping[str, object]) -> None:
     totals.last_error = clean_text(error) if isinstance(error, str) else None
 
 
+def _shown(value: object) -> str:
+    """Return a value for a message; only its type, where aliases could make it endless."""
+    return repr(value)[:60] if isinstance(value, (str, bool, float)) else f"a {type(value).__name__}"
+
+
 def _count(value: object) -> int:
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{_shown(value)} is no count")
     return value
 
 
@@ -172,7 +177,7 @@ def _instant(value: object) -> str:
         value = datetime.fromisoformat(value.replace("Z", "+00:00"))
     if not isinstance(value, datetime):
         if not isinstance(value, date):
-            raise TypeError(f"last_run is {value!r}")
+            raise TypeError(f"last_run is a {type(value).__name__}")
         value = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
     value = value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
     return value.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

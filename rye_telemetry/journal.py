@@ -9,6 +9,7 @@ Layout below the state directory (docs/journal.md):
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import time
@@ -76,12 +77,14 @@ class Journal:
         self.home = os.path.join(state_dir, "telemetry")
         self.directory = os.path.join(self.home, "journal")
         self.spill_dir = os.path.join(self.directory, "spill")
+        self.reports_dir = os.path.join(self.home, "reports")  # written by commands, each removed with its run's end
         self.archive_dir = os.path.join(self.directory, "archive")
         self.lock = FileLock(os.path.join(self.home, "journal.lock"))
         self.sync = sync
         self._end = -1
         self.max_segment_bytes = max_segment_bytes
         self._spilling = False
+        self._busy: set[int] = set()  # threads that are at it
         self._drop_segment()
 
     # -- append
@@ -98,6 +101,16 @@ class Journal:
             raise state_unavailable(self.directory, e) from e
 
     def _append_locked(self, data: bytes, wait_s: float) -> bool:
+        me = _thread.get_ident()
+        if me in self._busy and self.lock.is_mine():  # both, for an interrupt may leave one behind
+            return False  # a signal handler of this thread in the middle of a write: its lines are spilled
+        try:
+            self._busy.add(me)
+            return self._append_alone(data, wait_s)
+        finally:
+            self._busy.discard(me)
+
+    def _append_alone(self, data: bytes, wait_s: float) -> bool:
         for _ in range(3):
             try:
                 locked = self.lock.acquire(wait_s=wait_s)
@@ -218,18 +231,19 @@ class Journal:
 
     def spills(self) -> list[str]:
         try:
-            names = os.listdir(self.spill_dir)
+            with os.scandir(self.spill_dir) as entries:
+                found = [e.name for e in entries if e.name.endswith(SUFFIX) and e.is_file(follow_symlinks=False)]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [os.path.join(self.spill_dir, name) for name in sorted(names) if name.endswith(SUFFIX)]
+        return [os.path.join(self.spill_dir, name) for name in sorted(found)]
 
-    def fold_spills(self) -> int:
+    def fold_spills(self, *, limit: int | None = None) -> int:
         """Move spilled lines into the newest segment; return how many files. A kill in between doubles lines, not runs."""
         folded = 0
-        for path in self.spills():
+        for path in self.spills()[:limit]:
             try:
                 data = read_file(path)
-            except FileNotFoundError:
+            except OSError:  # folded by another, or not ours to read: `doctor` names it
                 continue
             if not self._append_locked(data if data.endswith(b"\n") else data + b"\n", 0.0):
                 break

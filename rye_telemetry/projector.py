@@ -14,7 +14,7 @@ import time
 
 from rye_telemetry import liveness, snapshot
 from rye_telemetry.errors import IndexUnusable, StateBusy, StateUnavailable
-from rye_telemetry.files import FileLock, open_fd, try_unlink
+from rye_telemetry.files import O_NONBLOCK, FileLock, open_fd, try_unlink
 from rye_telemetry.index import NAME as INDEX_NAME
 from rye_telemetry.index import Index
 from rye_telemetry.journal import CHANGE_WAIT_S, read_chunks, read_header, state_unavailable
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 RECORD_BYTES = 64 * 1024
 EXIT_BYTES = 4 * 1024 * 1024
 RECORD_OPEN_RUNS = 50
+RECORD_SPILLS = 200
+_ID_SIGNS = frozenset("0123456789abcdef-")
 READ_OPEN_RUNS = 100_000
 BUSY_WAIT_S = 1.0
 
@@ -96,7 +98,7 @@ class Projector:
         state = self.stamp_state()
         if state != "clean" or not self._snapshot_is_ours_and_whole():
             self._adopt_foreign_snapshot(first=state == "none")
-        self.journal.fold_spills()
+        self.journal.fold_spills(limit=None if limit_bytes is None else RECORD_SPILLS)
         try:
             if state in ("clean", "dirty"):
                 index = Index.open(self.index_path, wait_s=BUSY_WAIT_S if limit_bytes is None else 0.0)
@@ -122,7 +124,7 @@ class Projector:
         self._read_to = {name: cursor[3] for name, cursor in index.cursors().items()}
         unread = any(self._size(s) > self._read_to.get(s.name, 0) for s in segments if not s.archived)
         limit = RECORD_OPEN_RUNS if limit_bytes else READ_OPEN_RUNS
-        if unread or self.abandoned_lines(index, limit):
+        if unread or self.abandoned_runs(index, limit):
             self._write_stamp("dirty")
             index.begin()
             self.apply(index, segments, limit_bytes, progress)
@@ -152,6 +154,9 @@ class Projector:
                 if with_gc:
                     gc.enable()
             self._close_abandoned(index, READ_OPEN_RUNS, None)
+            for segment in self.journal.segments():
+                if segment.name not in self._read_to:  # a checkpoint stands for it: it counts as read
+                    index.set_cursor(segment.name, *self._identity(segment), self._size(segment))
             index.commit()
             index.add_lookups()
         finally:
@@ -167,9 +172,12 @@ class Projector:
 
     def _close_abandoned(self, index: Index, limit: int, limit_bytes: int | None) -> None:
         """Close runs whose process is gone, once what it may have said at its end has been read."""
-        lines = self.abandoned_lines(index, limit)
-        if lines:
-            self.journal.append(b"".join(lines))
+        runs = self.abandoned_runs(index, limit)
+        if runs:
+            self.journal.append(self.abandoned_lines(runs))
+            for run_id in runs:  # what its command reported, nobody will read
+                if _ID_SIGNS.issuperset(run_id):
+                    try_unlink(os.path.join(self.journal.reports_dir, run_id + ".ndjson"))
             self.apply(index, self.uncovered(self.journal.segments()), limit_bytes)
 
     def apply(
@@ -245,13 +253,18 @@ class Projector:
                 covered.update(map(str, covers))
         return [segment for segment in segments if segment.name not in covered]
 
-    def abandoned_lines(self, index: Index, limit: int) -> list[bytes]:
-        now = instant_text(time.time_ns())
+    def abandoned_runs(self, index: Index, limit: int) -> list[str]:
+        """Return the ids of open runs whose process is certainly gone."""
         return [
-            encode_line("abandoned", {"run_id": run_id, "ended_at": now})
+            run_id
             for run_id, process in index.open_runs(limit)
             if process is not None and liveness.is_gone(decode_json(process))
         ]
+
+    @staticmethod
+    def abandoned_lines(runs: list[str]) -> bytes:
+        now = instant_text(time.time_ns())
+        return b"".join(encode_line("abandoned", {"run_id": run_id, "ended_at": now}) for run_id in runs)
 
     # -- what was published
 
@@ -280,7 +293,7 @@ class Projector:
 
     def _read_stamp(self) -> Fields:
         try:
-            fd = open_fd(self.lock.path, os.O_RDONLY)
+            fd = open_fd(self.lock.path, os.O_RDONLY | O_NONBLOCK)
         except OSError:
             return {}
         try:

@@ -111,8 +111,7 @@ def _fill(projector: Projector, *, copy: bool) -> Index:
         projector.apply(index, segments, None)
         for name, data in spills:
             index.apply(name, 0, data)
-        for line in projector.abandoned_lines(index, READ_OPEN_RUNS):
-            index.apply("", 0, line)
+        index.apply("", 0, projector.abandoned_lines(projector.abandoned_runs(index, READ_OPEN_RUNS)))
         index.commit()
     except BaseException:
         index.close()
@@ -123,7 +122,7 @@ def _fill(projector: Projector, *, copy: bool) -> Index:
 def _read_spills(projector: Projector) -> list[tuple[str, bytes]]:
     found = []
     for path in projector.journal.spills():
-        with contextlib.suppress(FileNotFoundError):  # folded meanwhile
+        with contextlib.suppress(OSError):  # folded meanwhile, or not ours to read
             found.append((os.path.basename(path), read_file(path)))
     return found
 

@@ -9,6 +9,7 @@ import time
 
 from rye_telemetry import liveness
 from rye_telemetry.errors import InvalidRecord, RyeTelemetryError, StateUnavailable
+from rye_telemetry.files import between_forks
 from rye_telemetry.journal import Journal, state_unavailable
 from rye_telemetry.lines import MAX_LINE_BYTES, encode_line, fitting_line, instant_text, new_run_id
 from rye_telemetry.model import (
@@ -26,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from rye_telemetry.index import Index
     from rye_telemetry.model import Fields
@@ -64,9 +65,10 @@ class TelemetryStore:
     def projector(self) -> Projector:
         """What keeps index and `telemetry.yaml` in step; first used when a run ends, for its import costs 5 ms."""
         if self._projector is None:
-            from rye_telemetry.projector import Projector
+            with between_forks:
+                from rye_telemetry.projector import Projector
 
-            self._projector = Projector(self.directory, self.journal)
+                self._projector = Projector(self.directory, self.journal)
         return self._projector
 
     @property
@@ -150,6 +152,14 @@ class TelemetryStore:
             self._follow(at_end=False)
 
     def _follow(self, *, at_end: bool) -> None:
+        if not between_forks.acquire(at_end):
+            return  # another thread projects or asks, and reads this line too
+        try:
+            self._follow_now(at_end=at_end)
+        finally:
+            between_forks.release()
+
+    def _follow_now(self, *, at_end: bool) -> None:
         from rye_telemetry.projector import EXIT_BYTES, RECORD_BYTES
 
         began = time.monotonic()
@@ -192,9 +202,7 @@ class TelemetryStore:
 
     def items(self, *, item_id: str | None = None, item_type: str | None = None) -> dict[str, Fields]:
         """Return {key: item}; the key is the item's in `telemetry.yaml`."""
-        from rye_telemetry import queries
-
-        return self._ask(lambda index: queries.read_items(index, item_id=item_id, item_type=item_type))
+        return self._ask(lambda index: _queries().read_items(index, item_id=item_id, item_type=item_type))
 
     def totals(self, item_id: str | None = None, item_type: str | None = None) -> Fields:
         """Return `total_items`, `total_runs`, `last_updated` and `items`, of all or of those that are named."""
@@ -210,35 +218,33 @@ class TelemetryStore:
         self, *, since: str | None = None, until: str | None = None, limit: int = 20, **equal: str | None
     ) -> list[Fields]:
         """Return runs newest first. `equal`: item_id, item_type, outcome, agent, workflow, caller, session_id."""
-        from rye_telemetry import queries
-
-        return self._ask(lambda index: queries.read_runs(index, since=since, until=until, limit=limit, **equal))
+        return self._ask(lambda index: _queries().read_runs(index, since=since, until=until, limit=limit, **equal))
 
     def run(self, prefix: str) -> Fields:
         """Return the one run whose id starts with `prefix`; RunNotFound otherwise."""
-        from rye_telemetry import queries
-
-        return self._ask(lambda index: queries.read_run(index, prefix))
+        return self._ask(lambda index: _queries().read_run(index, prefix))
 
     def damage(self) -> list[tuple[str, int, int, str]]:
         """Return (segment, offset, bytes, reason) of each journal line that cannot be read."""
-        from rye_telemetry import queries
-
-        return self._ask(queries.read_damage)
+        return self._ask(lambda index: _queries().read_damage(index))
 
     def _ask(self, question: Callable[[Index], Answer]) -> Answer:
         """Put a question to an index that holds every acknowledged line."""
-        from rye_telemetry import reader
-
         if os.path.lexists(self.directory) and not os.path.isdir(self.directory):
             raise state_unavailable(self.directory, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
         if self.read_only or not os.path.isdir(self.directory):
-            return self._in_words(lambda: reader.ask_in_memory(self.projector, question))
+            read_only: Answer = self._in_words(lambda: _reader().ask_in_memory(self.projector, question))
+            return read_only
         self._unprojected = False
-        return self._in_words(lambda: reader.ask(self.projector, question))
+        answer: Answer = self._in_words(lambda: _reader().ask(self.projector, question))
+        return answer
 
     def _in_words(self, work: Callable[[], Answer]) -> Answer:
         """Do what needs the disk; what the disk answers becomes an error that says what to do."""
+        with between_forks:
+            return self._in_words_now(work)
+
+    def _in_words_now(self, work: Callable[[], Answer]) -> Answer:
         from rye_telemetry.sqlite import sqlite3
 
         try:
@@ -252,9 +258,7 @@ class TelemetryStore:
 
     def clear(self, item_id: str | None = None, item_type: str | None = None) -> int:
         """Delete an item, a type, or everything, for good; return how many runs went. `telemetry.yaml` shows it at once."""
-        from rye_telemetry import clearing
-
-        return self._in_words(lambda: clearing.clear(self.projector, item_id=item_id, item_type=item_type))
+        return int(self._in_words(lambda: _clearing().clear(self.projector, item_id=item_id, item_type=item_type)))
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make index and `telemetry.yaml` anew from the journal; return how many runs they hold."""
@@ -268,7 +272,26 @@ def open_store(env: Mapping[str, str], *, read_only: bool = False, durability: s
     return TelemetryStore(rye_state_dir(env), read_only=read_only, durability=durability)
 
 
+# These rooms cost too much to import before they are needed, and an import may not be under way when a process forks.
+def _queries() -> Any:
+    from rye_telemetry import queries
+
+    return queries
+
+
+def _reader() -> Any:
+    from rye_telemetry import reader
+
+    return reader
+
+
+def _clearing() -> Any:
+    from rye_telemetry import clearing
+
+    return clearing
+
+
 def _recordable(text: object) -> str:
     from rye_telemetry.redact import redact_text
 
-    return redact_text(clean_text(str(text)), home=os.path.expanduser("~"))
+    return clean_text(redact_text(str(text), home=os.path.expanduser("~")))

@@ -82,7 +82,7 @@ class Totals:
         if self.last_run is None or ended_at >= self.last_run:
             error = run.get("error")
             self.last_run, self.last_outcome = ended_at, outcome
-            self.last_error = error if type(error) is str and outcome != "success" else None
+            self.last_error = utf8_text(error) if type(error) is str and outcome != "success" else None
         else:
             self.recent.sort(key=_ended_at)
         del self.recent[:-RECENT]
@@ -120,8 +120,8 @@ class Totals:
     def add_totals(self, other: Totals) -> None:
         """Add what a checkpoint carries."""
         for outcome, count in other.counts.items():
-            self.counts[outcome] += count
-        self.duration_count += other.duration_count
+            self.counts[outcome] = min(self.counts[outcome] + count, MAX_COUNT)
+        self.duration_count = min(self.duration_count + other.duration_count, MAX_COUNT)
         self.duration_sum_ms += other.duration_sum_ms
         lows = [low for low in (self.duration_min_ms, other.duration_min_ms) if low is not None]
         highs = [high for high in (self.duration_max_ms, other.duration_max_ms) if high is not None]

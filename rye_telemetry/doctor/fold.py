@@ -160,11 +160,7 @@ class JournalFold:
     def open_runs(self) -> frozenset[str]:
         """Return the ids of runs that began and are not known to be over."""
         rows = self.index.db.execute("SELECT run_id FROM runs WHERE outcome='running'").fetchall()
-        gone = {line.split(b'"run_id":"', 1)[1].split(b'"', 1)[0].decode() for line in self._abandoned()}
-        return frozenset(row[0] for row in rows) - gone
-
-    def _abandoned(self) -> list[bytes]:
-        return self.projector.abandoned_lines(self.index, -1)
+        return frozenset(row[0] for row in rows).difference(self.projector.abandoned_runs(self.index, -1))
 
     def close(self) -> None:
         self.index.close()

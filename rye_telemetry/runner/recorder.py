@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rye_telemetry.errors import RyeTelemetryError
-from rye_telemetry.lines import instant_text, new_run_id
+from rye_telemetry.lines import encode_json, instant_text, new_run_id
 from rye_telemetry.model import clean_text
 from rye_telemetry.paths import rye_state_dir
 from rye_telemetry.runner import handdown
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from rye_telemetry.model import Fields
     from rye_telemetry.runner.options import Request
+
+
+MAX_METRICS_BYTES = 64 * 1024  # of what a command may report; redaction reads every character of it
 
 
 class Recorder:
@@ -47,7 +50,7 @@ class Recorder:
             "started_at": instant_text(self.started_ns),
             "parent_run_id": handdown.parent_run_id(self.env),
             **{name: self._clean(value) for name, value in request.labels.items()},
-            "inputs": inputs,
+            "inputs": inputs and {self._clean(name): kind for name, kind in inputs.items()},
             "tags": self._clean_tags(request.tags) or None,
             "project_path": project_path,
         }
@@ -69,7 +72,7 @@ class Recorder:
         self._guarded(lambda: self._opened().projector)
 
     def end(self, *, outcome: str, exit_code: int | None, signal_name: str | None, error: str | None) -> None:
-        """Write the end line, complete in itself, then bring the totals up to date."""
+        """Write the end line, complete in itself; then the run is kept."""
         now_ns, duration_ns = time.time_ns(), time.monotonic_ns() - self.began_ns
         if now_ns < self.started_ns:  # the clock was set back meanwhile
             now_ns = self.started_ns + duration_ns
@@ -88,19 +91,29 @@ class Recorder:
         if "metrics" in told:
             from rye_telemetry.redact import redact_json
 
+            if len(encode_json(told["metrics"])) > MAX_METRICS_BYTES:
+                told["metrics"], told["refused"] = None, {"too_large": ["metrics"]}
             told["metrics"] = redact_json(told["metrics"], home=self.env.get("HOME", ""))
         text = said if said is not None and self.run["outcome"] != "success" else error
         self.run.update(told, error=None if text is None else self._clean(text))
         store = self._opened()
         store.end_run(self.run)
         self.recorded = True
+
+    def publish(self) -> None:
+        """Bring the totals up to date."""
+        if self.recorded:
+            self._guarded(self._publish)
+
+    def _publish(self) -> None:
+        store = self._opened()
         store.publish()
         self.trouble = "; ".join(store.notices)  # else none: the end line is complete, nothing of this run is missing
 
     def _clean(self, text: str) -> str:
         from rye_telemetry.redact import redact_text
 
-        return redact_text(clean_text(text), home=self.env.get("HOME", ""))
+        return clean_text(redact_text(text, home=self.env.get("HOME", "")))
 
     def _clean_tags(self, tags: Mapping[str, str]) -> dict[str, str]:
         if not tags:

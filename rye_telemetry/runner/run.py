@@ -8,6 +8,7 @@ import time
 
 from rye_telemetry import config, paths
 from rye_telemetry.errors import ParamsInvalid, StateUnavailable, UsageInvalid
+from rye_telemetry.model import MAX_LABEL
 from rye_telemetry.runner.supervise import (
     CAN_SUPERVISE,
     EXIT_NOT_EXECUTABLE,
@@ -15,8 +16,9 @@ from rye_telemetry.runner.supervise import (
     Ended,
     Terminal,
     block_signals,
+    candidates,
     die_of,
-    found_program,
+    let_signals_through,
     restore_ignored,
     spawn,
     supervise,
@@ -26,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping
+    from typing import NoReturn
 
     from rye_telemetry.items.plan import Plan
     from rye_telemetry.model import Fields
@@ -72,6 +75,7 @@ def run(request: Request, env: Mapping[str, str]) -> int:
     except ParamsInvalid as e:
         recorder.begin(request, path=None, project_path=project, inputs=None)
         recorder.end(outcome="failure", exit_code=e.exit_code, signal_name=None, error=str(e))
+        recorder.publish()
         raise
     recorder.begin(request, path=job.path, project_path=project, inputs=job.inputs)
     return _print_recorded(job, recorder) if job.text is not None else _run_recorded(job, request, recorder, env)
@@ -96,7 +100,7 @@ def _job(request: Request, project: str, env: Mapping[str, str]) -> Job:
         job = Job(plan.argv)
         job.env, job.unset, job.text, job.path = dict(plan.env), plan.unset, plan.text, path
     if params:
-        job.inputs = {str(name)[:200]: type(value).__name__ for name, value in params.items()}
+        job.inputs = {name[:MAX_LABEL]: type(value).__name__ for name, value in params.items()}
     return job
 
 
@@ -179,15 +183,25 @@ def _become(argv: list[str], env: Mapping[str, str]) -> int:
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        program = found_program(argv[0], env)
+        _exec(argv, env)
+    except OSError as e:
+        return said_failure(argv[0], e)[0]
+
+
+def _exec(argv: list[str], env: Mapping[str, str]) -> NoReturn:
+    """Do as `execvp`: every place in PATH is tried, and a file without a shebang is a script of sh."""
+    refused: OSError | None = None
+    for program in candidates(argv[0], env):
         try:
             os.execve(program, argv, env)
         except OSError as e:
-            if e.errno != errno.ENOEXEC:
+            if e.errno == errno.ENOEXEC:
+                os.execve("/bin/sh", ["/bin/sh", program, *argv[1:]], env)
+            if e.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
                 raise
-        os.execve("/bin/sh", ["/bin/sh", program, *argv[1:]], env)
-    except OSError as e:
-        return said_failure(argv[0], e)[0]
+            if e.errno == errno.EACCES or refused is None:
+                refused = e
+    raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
 
 
 # -- telemetry on
@@ -202,8 +216,12 @@ def _run_recorded(job: Job, request: Request, recorder: Recorder, env: Mapping[s
     if isinstance(ended, Ended):
         outcome, signal_name, error = classify(ended, request.timeout_s)
         recorder.end(outcome=outcome, exit_code=ended.exit_code, signal_name=signal_name, error=error)
+        if CAN_SUPERVISE:
+            let_signals_through()  # the run is kept: whatever holds the rest up, we can be interrupted again
+        recorder.publish()
     else:
         recorder.end(outcome="failure", exit_code=ended[0], signal_name=None, error=ended[1])
+        recorder.publish()
     if recorder.trouble:
         say(recorder.trouble)
     return leave_as(ended) if isinstance(ended, Ended) else ended[0]
@@ -250,6 +268,7 @@ def _print_recorded(job: Job, recorder: Recorder) -> int:
     code = print_text(job.text or "")
     outcome = "success" if code == 0 else "failure"
     recorder.end(outcome=outcome, exit_code=code, signal_name=None, error=None if code == 0 else "output was closed")
+    recorder.publish()
     if recorder.trouble:
         say(recorder.trouble)
     return code

@@ -81,13 +81,19 @@ def _posix_spawn(argv: list[str], env: Mapping[str, str], mask: set[int], *, own
     return os.posix_spawnp(argv[0], argv, env, setsigmask=mask, setsigdef=IGNORED_BY_PYTHON, **more)
 
 
+def candidates(name: str, env: Mapping[str, str]) -> list[str]:
+    """Return the files that `execvp` tries, in their order."""
+    if "/" in name:
+        return [name]
+    return [os.path.join(folder or ".", name) for folder in env.get("PATH", os.defpath).split(os.pathsep)]
+
+
 def found_program(name: str, env: Mapping[str, str]) -> str:
     """Return the file that `execvp` would try; PermissionError where all there is may not be run, FileNotFoundError."""
     if "/" in name:
         return name
     refused = ""
-    for folder in env.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(folder or ".", name)
+    for path in candidates(name, env):
         if os.path.isfile(path):
             if os.access(path, os.X_OK):
                 return path
@@ -368,6 +374,14 @@ def _group_lives(group: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return _members(group) != set()  # a zombie counts for killpg, and some containers reap none
+
+
+def let_signals_through() -> None:
+    """Let signals end this process again; those that came while the child was ending were the child's."""
+    taken = _taken()
+    while signal.sigtimedwait(taken, 0) is not None:
+        pass
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, taken)
 
 
 def _drain(number: int) -> bool:
