@@ -437,6 +437,7 @@ def test_rewrite_keeps_what_it_is_told_and_deletes_files_that_hold_nothing(state
 def test_rewrite_never_loses_what_other_processes_and_threads_append_meanwhile(state, journal):
     stop = threading.Event()
     mine = []
+    journal.append(b"none\n")
 
     def append():
         n = 0
