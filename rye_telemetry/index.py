@@ -6,12 +6,12 @@ It is opened only under the projection lock and closed before the lock is releas
 from __future__ import annotations
 
 import os
-from operator import itemgetter
 
 from rye_telemetry.errors import IndexUnusable
 from rye_telemetry.files import open_fd, try_unlink
-from rye_telemetry.lines import START_PREFIX, decode_line, encode_json, is_deep
-from rye_telemetry.model import RUN_FIELDS, utf8_text
+from rye_telemetry.lines import START_PREFIX, decode_line, encode_json
+from rye_telemetry.model import utf8_text
+from rye_telemetry.schema import FORMAT, INSERT_RUN, LOOKUPS, REPLACE_RUN, SCHEMA, narrow_rows, run_row
 from rye_telemetry.snapshot import render_item
 from rye_telemetry.sqlite import sqlite3
 from rye_telemetry.totals import RECENT, Totals, totals_from_checkpoint, totals_from_json, totals_to_json
@@ -24,101 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "index.sqlite"
 RUNS_AT_ONCE = 500
-FORMAT = 1
-RUN_COLUMNS = tuple(name for name in RUN_FIELDS if name not in ("item_type", "item_id"))
-SCHEMA = """
--- What has been read of each journal segment. A segment that is not the one remembered here means: rebuild.
-CREATE TABLE segments (
-    name TEXT PRIMARY KEY,      -- 2026-W47-0001
-    device INTEGER NOT NULL,
-    inode INTEGER NOT NULL,
-    generation TEXT NOT NULL,   -- from the segment's first line
-    offset INTEGER NOT NULL     -- bytes read, always behind a newline
-) WITHOUT ROWID;
--- Lines of the journal that cannot be read; `doctor` names them.
-CREATE TABLE damage (
-    segment TEXT NOT NULL,
-    offset INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    PRIMARY KEY (segment, offset)
-) WITHOUT ROWID;
--- Checkpoints already counted: each is counted once.
-CREATE TABLE checkpoints (checkpoint_id TEXT PRIMARY KEY) WITHOUT ROWID;
--- One row an item, with every published field.
-CREATE TABLE items (
-    item INTEGER PRIMARY KEY,
-    item_type TEXT NOT NULL,    -- directive, tool or knowledge
-    item_id TEXT NOT NULL,
-    key TEXT NOT NULL UNIQUE,   -- in telemetry.yaml: the id, or type::id where another type had the id first
-    total_runs INTEGER NOT NULL,
-    success_count INTEGER NOT NULL,
-    failure_count INTEGER NOT NULL,
-    timeout_count INTEGER NOT NULL,
-    cancelled_count INTEGER NOT NULL,
-    abandoned_count INTEGER NOT NULL,
-    partial_count INTEGER NOT NULL,
-    avg_duration_ms REAL,
-    http_calls INTEGER NOT NULL,
-    subprocess_calls INTEGER NOT NULL,
-    last_run TEXT,
-    last_outcome TEXT,
-    last_error TEXT,
-    paths TEXT NOT NULL,        -- JSON
-    state TEXT NOT NULL,        -- JSON: sums and histogram, see totals.py
-    UNIQUE (item_type, item_id)
-);
--- Each item as it stands in telemetry.yaml, apart from the rest: every projection reads all of it.
-CREATE TABLE blocks (key TEXT PRIMARY KEY, last_run TEXT, block TEXT NOT NULL) WITHOUT ROWID;
--- One row a run. Instants are RFC 3339 in UTC with milliseconds, so they order as text.
-CREATE TABLE runs (
-    run_id TEXT PRIMARY KEY,
-    item INTEGER NOT NULL REFERENCES items (item),
-    path TEXT,
-    outcome TEXT NOT NULL,
-    started_at TEXT NOT NULL,
-    ended_at TEXT,
-    duration_ms REAL,
-    exit_code INTEGER,
-    signal TEXT,
-    error TEXT,
-    http_calls INTEGER,
-    subprocess_calls INTEGER,
-    parent_run_id TEXT,
-    session_id TEXT,
-    agent TEXT,
-    workflow TEXT,
-    caller TEXT,
-    model TEXT,
-    inputs TEXT,                -- JSON
-    tags TEXT,                  -- JSON
-    metrics TEXT,               -- JSON
-    items_discovered INTEGER,
-    items_succeeded INTEGER,
-    items_failed INTEGER,
-    items_skipped INTEGER,
-    git_repo TEXT,
-    git_branch TEXT,
-    git_commit_hash TEXT,
-    project_path TEXT,
-    process TEXT,               -- JSON: host, boot, PID namespace, pid and start of an open run's process
-    extra TEXT                  -- JSON: fields of the line that this version has no column for
-) WITHOUT ROWID;
-CREATE INDEX runs_open ON runs (item) WHERE outcome = 'running';
-"""
-LOOKUPS = """
-CREATE INDEX runs_by_start ON runs (started_at);
-CREATE INDEX runs_by_item ON runs (item, started_at);
-"""
-_ROW = ("run_id", "item", *RUN_COLUMNS[1:], "process", "extra")
-_PLACES = ",".join("?" * len(_ROW))
-_INSERT = f"INSERT OR IGNORE INTO runs ({','.join(_ROW)}) VALUES ({_PLACES})"  # noqa: S608 (constants)
-_REPLACE = _INSERT.replace("OR IGNORE", "OR REPLACE")
-_KNOWN = frozenset((*RUN_FIELDS, "v", "kind", "process"))
-_EMPTY: Fields = dict.fromkeys((*_ROW, *_KNOWN))
-_pick = itemgetter(*_ROW)
-_JSON_COLUMNS = ("inputs", "tags", "metrics")
-_MAX_INTEGER = 2**63 - 1  # SQLite's
+ABANDONED_ERROR = "the recording process ended without reporting an end"
 
 
 def open_database(path: str, *, read_only: bool = False, wait_s: float = 0.0) -> sqlite3.Connection:
@@ -250,7 +156,7 @@ class Index:
     def _apply_line(self, fields: Fields) -> None:
         kind = fields["kind"]
         if kind == "run":
-            row = _row(fields)
+            row = run_row(fields)
             row[1] = self._item(fields["item_type"], fields["item_id"])[0]
             self._runs.append((row, fields))
             if len(self._runs) == RUNS_AT_ONCE:
@@ -258,9 +164,9 @@ class Index:
             return
         self._flush_runs()  # what follows may speak of one of them
         if kind == "start":
-            row = _row({**fields, "outcome": "running"})
+            row = run_row({**fields, "outcome": "running"})
             row[1] = self._item(fields["item_type"], fields["item_id"])[0]
-            self._write_run(_INSERT, row)
+            self._write_run(INSERT_RUN, row)
         elif kind == "abandoned":
             self._apply_abandoned(fields["run_id"], fields["ended_at"])
         elif kind == "checkpoint":
@@ -274,7 +180,7 @@ class Index:
         before = self.db.total_changes
         self.db.execute("SAVEPOINT runs")
         try:
-            self.db.executemany(*_narrow([row for row, _ in runs]))
+            self.db.executemany(*narrow_rows([row for row, _ in runs]))
             all_new = self.db.total_changes - before == len(runs)
         except UnicodeEncodeError:
             all_new = False
@@ -292,14 +198,14 @@ class Index:
     def _apply_run(self, row: list[object], fields: Fields) -> None:
         key = (fields["item_type"], fields["item_id"])
         number, totals = self._item(*key)
-        if self._write_run(_INSERT, row):
+        if self._write_run(INSERT_RUN, row):
             totals.add_run(fields)
         else:
             known = "SELECT outcome, ended_at FROM runs WHERE run_id=?"
             outcome, ended_at = self.db.execute(known, (fields["run_id"],)).fetchone()
             if outcome not in ("running", "abandoned"):
                 return
-            self._write_run(_REPLACE, row)
+            self._write_run(REPLACE_RUN, row)
             totals.add_run(fields)
             if outcome == "abandoned":  # it was slow, not gone: what was counted too early is taken back
                 self._take_back_abandoned(ended_at, number, totals)
@@ -400,40 +306,3 @@ class Index:
         """Return (run id, process as JSON) of runs without an end, oldest first."""
         open_ones = "SELECT run_id, process FROM runs INDEXED BY runs_open WHERE outcome='running'"
         return list(self.db.execute(f"{open_ones} ORDER BY started_at LIMIT ?", (limit,)))
-
-
-ABANDONED_ERROR = "the recording process ended without reporting an end"
-
-
-def _narrow(rows: list[list[object]]) -> tuple[str, list[tuple[object, ...]]]:
-    """Return an insertion of only those columns that any of the rows fills: binding NULLs is two thirds of the work."""
-    columns = zip(_ROW, zip(*rows, strict=True), strict=True)
-    filled = [(name, column) for name, column in columns if column.count(None) < len(rows)]
-    names = ",".join(name for name, _ in filled)
-    places = ",".join("?" * len(filled))
-    statement = f"INSERT OR IGNORE INTO runs ({names}) VALUES ({places})"  # noqa: S608 (constants)
-    return statement, list(zip(*(column for _, column in filled), strict=True))
-
-
-def _row(fields: Fields) -> list[object]:
-    """Return a run's row, its item's number still to be set; ValueError for what the database cannot hold."""
-    texts: Fields = {}
-    for name, value in fields.items():
-        kind = type(value)
-        if kind is int or kind is float:
-            if not -_MAX_INTEGER <= value <= _MAX_INTEGER:
-                raise ValueError(f"{name} is too large")
-        elif kind is not str and value is not None:
-            texts[name] = _json_text(value)
-    for name in _JSON_COLUMNS:
-        if name not in texts and fields.get(name) is not None:
-            texts[name] = _json_text(fields[name])
-    row = list(_pick({**_EMPTY, **fields, **texts}))
-    unknown = fields.keys() - _KNOWN
-    if unknown:
-        row[-1] = _json_text({name: fields[name] for name in sorted(unknown)})
-    return row
-
-
-def _json_text(value: object) -> str:
-    return encode_json("nested too deeply to be kept" if is_deep(value) else value)

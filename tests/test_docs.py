@@ -52,6 +52,28 @@ def test_every_python_example_in_the_readme_runs(home):
         assert done.stdout == "1.0\n"
 
 
+def test_the_library_page_runs_as_written(tmp_path):
+    [block] = fences("python", (ROOT / "docs" / "library.md").read_text())
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "1 no such city\ntelemetry.yaml\n"
+
+
+def test_the_library_page_names_everything_public():
+    import rye_telemetry
+
+    page = (ROOT / "docs" / "library.md").read_text()
+    assert [name for name in rye_telemetry.__all__ if name not in page] == []
+
+
+def test_the_example_of_a_report_reports(cli, enabled, monkeypatch):
+    [line] = fences("sh", (ROOT / "docs" / "running.md").read_text())
+    cli("run-with", "tool", "reporter", "--", "sh", "-c", line)
+    import json
+
+    [recorded] = json.loads(cli("runs", "list", "--json").stdout)
+    assert recorded["items_discovered"] == 12
+
+
 def test_the_readme_begins_with_two_commands_that_need_nothing_activated():
     install, test = fences("sh", README)[:2]
     assert ".venv/bin/rye-telemetry demo" in install

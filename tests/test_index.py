@@ -12,8 +12,9 @@ from making import line, make_run, make_start
 
 from rye_telemetry import queries
 from rye_telemetry.errors import IndexUnusable
-from rye_telemetry.index import FORMAT, Index
+from rye_telemetry.index import Index
 from rye_telemetry.lines import encode_line
+from rye_telemetry.schema import FORMAT
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""The environment that this process was given: what a command must get, whatever the interpreter made of it."""
+"""The environment that this process was given, whatever the interpreter made of it, and what a program's name means in it."""
 
 from __future__ import annotations
 
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -32,3 +33,25 @@ def given_environment(env: Mapping[str, str]) -> Mapping[str, str]:
     else:
         del given["LC_CTYPE"]
     return given
+
+
+def candidates(name: str, env: Mapping[str, str]) -> list[str]:
+    """Return the files that `execvp` tries, in their order."""
+    if "/" in name:
+        return [name]
+    return [os.path.join(folder or ".", name) for folder in env.get("PATH", os.defpath).split(os.pathsep)]
+
+
+def found_program(name: str, env: Mapping[str, str]) -> str:
+    """Return the file that `execvp` would try; PermissionError where all there is may not be run, FileNotFoundError."""
+    if "/" in name:
+        return name
+    refused = ""
+    for path in candidates(name, env):
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return path
+            refused = path
+    if refused:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), refused)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)

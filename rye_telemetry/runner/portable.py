@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 
-from rye_telemetry.runner.supervise import EXIT_TIMEOUT, KILL_AFTER_S, Ended, found_program, numbers
+from rye_telemetry.runner.given import found_program
+from rye_telemetry.runner.supervise import EXIT_TIMEOUT, KILL_AFTER_S, Ended, numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

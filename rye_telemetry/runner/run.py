@@ -9,6 +9,7 @@ import time
 from rye_telemetry import config, paths
 from rye_telemetry.errors import ParamsInvalid, StateUnavailable, UsageInvalid
 from rye_telemetry.model import MAX_LABEL
+from rye_telemetry.runner.given import candidates
 from rye_telemetry.runner.supervise import (
     CAN_SUPERVISE,
     EXIT_NOT_EXECUTABLE,
@@ -16,7 +17,6 @@ from rye_telemetry.runner.supervise import (
     Ended,
     Terminal,
     block_signals,
-    candidates,
     die_of,
     let_signals_through,
     restore_ignored,

@@ -11,6 +11,8 @@ import os
 import sys
 import time
 
+from rye_telemetry.runner.given import found_program
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
@@ -79,28 +81,6 @@ def spawn(argv: list[str], env: Mapping[str, str], *, mask: set[int], own_group:
 def _posix_spawn(argv: list[str], env: Mapping[str, str], mask: set[int], *, own_group: bool) -> int:
     more: dict[str, Any] = {"setpgroup": 0} if own_group else {}
     return os.posix_spawnp(argv[0], argv, env, setsigmask=mask, setsigdef=IGNORED_BY_PYTHON, **more)
-
-
-def candidates(name: str, env: Mapping[str, str]) -> list[str]:
-    """Return the files that `execvp` tries, in their order."""
-    if "/" in name:
-        return [name]
-    return [os.path.join(folder or ".", name) for folder in env.get("PATH", os.defpath).split(os.pathsep)]
-
-
-def found_program(name: str, env: Mapping[str, str]) -> str:
-    """Return the file that `execvp` would try; PermissionError where all there is may not be run, FileNotFoundError."""
-    if "/" in name:
-        return name
-    refused = ""
-    for path in candidates(name, env):
-        if os.path.isfile(path):
-            if os.access(path, os.X_OK):
-                return path
-            refused = path
-    if refused:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), refused)
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 def _fork_exec(argv: list[str], env: Mapping[str, str], mask: set[int], *, own_group: bool) -> int:
