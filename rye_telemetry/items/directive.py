@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # As in RYE: {input:name}, {input:name?} (empty when not given), {input:name:default} and {input:name|default}.
+# Characters in which inputs are declared; searching a text made to be slow in takes time with its square.
+MAX_DECLARATION = 64 * 1024
 _PLACEHOLDER = re.compile(r"\{input:([\w-]+)(\?|[:|][^{}\r\n]*)?\}")
 _COMMENT = re.compile(r"[ \t\r\n]*<!--")
 _BLANK_LINES = re.compile(r"(?:[ \t]*\r?\n)*")
@@ -97,6 +99,7 @@ def _yaml_inputs(header: str, where: str) -> dict[str, Declared]:
 
 def _xml_inputs(body: str) -> Iterator[tuple[str, Declared]]:
     """Read by its tags alone: the text inside RYE's XML is often not well-formed."""
+    body = body[:MAX_DECLARATION]
     blocks = [fence[3] for fence in _FENCE.finditer(body) if fence[2] == "xml"][:1]
     if body.startswith("<directive"):
         blocks.insert(0, body)
