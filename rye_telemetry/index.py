@@ -33,7 +33,11 @@ def open_database(path: str, *, read_only: bool = False, wait_s: float = 0.0) ->
     mode = "ro" if read_only else "rwc"
     db = sqlite3.connect(f"file:{plain}?mode={mode}", uri=True, isolation_level=None, timeout=wait_s)
     # A kill is survived by the rollback journal; a power cut is noticed by the stamp, so nothing waits for the disk.
-    db.execute("PRAGMA synchronous=OFF")
+    try:
+        db.execute("PRAGMA synchronous=OFF")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 

@@ -28,6 +28,7 @@ START_PREFIX = b'{"v":1,"kind":"start","run_id":"'
 KINDS = ("segment", "start", "run", "abandoned", "checkpoint")
 # A line is one write; past this a reader would hold too much at once for too little.
 MAX_LINE_BYTES = 256 * 1024
+MAX_DEPTH = 900
 
 
 class _ScannerSettings:
@@ -131,7 +132,21 @@ def decode_line(raw: bytes) -> Fields:
             )
         raise ValueError("no line version")
     check_line(fields)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _nests_over(fields, MAX_DEPTH):
+        raise ValueError("nested too deeply")  # as the coder itself says before Python 3.12
     return fields
+
+
+def _nests_over(value: object, limit: int) -> bool:
+    level = [value]
+    while level and limit:
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer if type(outer) is list else ())
+        ]
+        limit -= 1
+    return bool(level)
 
 
 def check_line(fields: Fields) -> None:
