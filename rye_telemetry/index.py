@@ -92,7 +92,11 @@ class Index:
 
     def copy_to_memory(self) -> Index:
         copy = Index.create(":memory:")
-        self.db.backup(copy.db)
+        try:
+            self.db.backup(copy.db)
+        except sqlite3.Error:
+            copy.close()
+            raise
         return copy
 
     def begin(self) -> None:

@@ -77,6 +77,11 @@ def spoil_middle(path, seed):
     path.write_bytes(data)
 
 
+def empty_of_rows(path):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript("DELETE FROM runs; UPDATE items SET state='{}'")
+
+
 SPOILED = {
     "deleted": lambda path: path.unlink(),
     "emptied": lambda path: path.write_bytes(b""),
@@ -91,9 +96,7 @@ SPOILED = {
     "another version": of_another_version,
     "a directory": lambda path: (path.unlink(), path.mkdir()),
     "a link": lambda path: (path.unlink(), path.symlink_to("/etc/passwd")),
-    "emptied of rows": lambda path: (
-        sqlite3.connect(path).executescript("DELETE FROM runs; UPDATE items SET state='{}'").close()
-    ),
+    "emptied of rows": empty_of_rows,
     "garbage beside it as a journal": lambda path: path.with_name("index.sqlite-journal").write_bytes(os.urandom(9000)),
     "half an index beside it": lambda path: path.with_name("index.sqlite.new").write_bytes(os.urandom(9000)),
     "the stamp lost": lambda path: (path.parents[1] / "telemetry.lock").write_bytes(b""),
@@ -469,7 +472,7 @@ def test_after_a_power_cut_an_index_that_nobody_waited_for_is_made_anew(store, s
     assert b'"state":"clean"' in lock.read_bytes()
     inode = (state / "telemetry" / "index.sqlite").stat().st_ino
     lock.write_bytes(lock.read_bytes().replace(b'"boot":"', b'"boot":"0'))
-    with sqlite3.connect(state / "telemetry" / "index.sqlite"):
+    with contextlib.closing(sqlite3.connect(state / "telemetry" / "index.sqlite")):
         assert store.get("x")["total_runs"] == 1
     assert (state / "telemetry" / "index.sqlite").stat().st_ino != inode
 
