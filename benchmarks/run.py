@@ -23,12 +23,15 @@ from reading import measure_reading, measure_rebuild
 from recording import measure_record, measure_run_with_histories, measure_writers
 from report import document, ratio_table
 
+from hooks import measure_hooks
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # The large history is shared; what adds to it comes after what needs it as it was made.
 MEASURES = {
     "run-with": measure_run_with,
+    "hooks": measure_hooks,
     "peers": measure_peers,
     "reading": measure_reading,
     "rebuild": measure_rebuild,

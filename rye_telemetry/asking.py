@@ -10,10 +10,23 @@ from rye_telemetry.errors import ItemUnknown, UsageInvalid
 from rye_telemetry.model import ITEM_TYPES, MAX_LABEL, OUTCOME_ALIASES, OUTCOMES, clean_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rye_telemetry.config import Consent
     from rye_telemetry.model import Fields
     from rye_telemetry.store import TelemetryStore
 
+COMMIT_KEYS = (
+    "commit_hash",
+    "evidence",
+    "all_evidence",
+    "repo",
+    "commit_source",
+    "commit_author",
+    "linked_at",
+    "from_commit",
+    "contested_by",
+)
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -39,6 +52,22 @@ def the_item(store: TelemetryStore, item_id: str, item_type: str | None = None) 
     if not items:
         raise ItemUnknown(f"nothing is recorded for {item_id!r}{_nearest(store, item_id)}")
     return next(iter(items.values()))
+
+
+def the_run(store: TelemetryStore, prefix: str) -> Fields:
+    """Return the one run whose id starts with `prefix`, with `commits`: what it made, and how that is known."""
+    run = store.run(prefix)
+    links = store.links_of_runs([run["run_id"]]).get(run["run_id"], [])
+    return run | {"commits": [{name: link[name] for name in COMMIT_KEYS} for link in links]}
+
+
+def runs_of_commit(store: TelemetryStore, revision: str, *, cwd: str, env: Mapping[str, str]) -> list[str]:
+    """Return the ids of the runs behind a commit of the repository around `cwd`; a whole hash needs no repository."""
+    from rye_telemetry.gitdir import find_git
+    from rye_telemetry.gitlink.repository import open_repository
+    from rye_telemetry.gitlink.show import runs_of
+
+    return runs_of(store, open_repository(cwd, env) if find_git(cwd) else None, revision)
 
 
 def _nearest(store: TelemetryStore, item_id: str) -> str:

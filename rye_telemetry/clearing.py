@@ -53,6 +53,8 @@ class _Meant:
         self.item_type = item_type
         self.keys = keys
         self.everything = item_id is None and item_type is None
+        self.linked_runs: set[str] = set()  # whose links go
+        self.lonely_commits: set[str] = set()  # that no other run is linked to: a branch may bear the item's name
         self.needles = () if self.everything else tuple(_needles(item_type, [item_id, *(i for _, i in keys)]))
 
     def has(self, item_type: object, item_id: object) -> bool:
@@ -78,13 +80,26 @@ def _find(projector: Projector, item_id: str | None, item_type: str | None) -> t
     """Return what is meant, and how many ended runs it has."""
     with contextlib.closing(Index.open(projector.index_path)) as index:
         items = read_items(index, item_id=item_id, item_type=item_type).values()
-    keys = {(item["type"], item["item_id"]) for item in items}
-    return _Meant(item_id, item_type, keys), sum(item["total_runs"] for item in items)
+        meant = _Meant(item_id, item_type, {(item["type"], item["item_id"]) for item in items})
+        for kind, name in () if meant.everything else meant.keys:
+            of_item = "SELECT run_id FROM runs JOIN items USING (item) WHERE item_type=? AND item_id=?"
+            linked = f"SELECT DISTINCT run_id, commit_hash FROM links WHERE run_id IN ({of_item})"  # noqa: S608 (constants)
+            for run_id, commit in index.db.execute(linked, (kind, utf8_text(name))):
+                meant.linked_runs.add(run_id)
+                meant.lonely_commits.add(commit)
+        if meant.lonely_commits:
+            shared = {commit for commit, run_id in _links(index) if run_id not in meant.linked_runs}
+            meant.lonely_commits -= shared
+    return meant, sum(item["total_runs"] for item in items)
+
+
+def _links(index: Index) -> Iterator[tuple[str, str]]:
+    return iter(index.db.execute("SELECT commit_hash, run_id FROM links"))
 
 
 def _keeper(meant: _Meant) -> Callable[[bytes], bytes | None]:
     """Return the function that says what stays of a journal line."""
-    runs: set[str] = set()
+    runs = set(meant.linked_runs)
 
     def keep(raw: bytes) -> bytes | None:
         if meant.everything:
@@ -97,6 +112,8 @@ def _keeper(meant: _Meant) -> Callable[[bytes], bytes | None]:
             return _checkpoint_without(meant, raw, fields)
         if "item_id" in fields and meant.has(fields.get("item_type"), fields["item_id"]):
             runs.add(fields["run_id"])
+            return None
+        if fields["kind"] == "commit" and fields["commit_hash"] in meant.lonely_commits:
             return None
         return None if fields.get("run_id") in runs else raw
 

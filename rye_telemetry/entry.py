@@ -15,6 +15,9 @@ else:
     import _signal as signal  # the `signal` module imports enum, which costs 3 ms
 
 
+HOOK_NAMES = ("post-commit", "post-rewrite", "prepare-commit-msg")
+
+
 def main() -> int:
     """Run the command line in `sys.argv` and return its exit code."""
     argv = sys.argv[1:]
@@ -25,9 +28,26 @@ def main() -> int:
         request = parse_plain(argv[1:])
         if request is not None:
             _run_now(request)
+    if argv[:1] == ["hook"] and argv[1:2] and argv[1] in HOOK_NAMES:
+        _hook_now(argv[1:])
     from rye_telemetry.cli.app import run_command_line
 
     return run_command_line(argv)
+
+
+def _hook_now(argv: list[str]) -> NoReturn:
+    """Do what a git hook of ours is for, and leave as `run-with` does."""
+    from rye_telemetry.gitlink.hooked import run_hook
+    from rye_telemetry.runner.given import given_environment
+    from rye_telemetry.runner.run import say
+
+    try:
+        run_hook(argv, given_environment(os.environ), say=say)
+    except Exception:  # noqa: BLE001 (a bug of ours must not cost the commit: kept, and said where, as everywhere)
+        from rye_telemetry.cli.app import _report_bug
+
+        _report_bug()
+    os._exit(0)
 
 
 def _end_quietly_at_ctrl_c() -> None:

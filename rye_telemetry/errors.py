@@ -12,6 +12,9 @@ RyeTelemetryError            exit 1
 ├── StateUnavailable         the state directory cannot be used
 ├── StateBusy                another process holds a lock longer than we wait
 ├── StateTooNew              written by a newer major version of rye-telemetry
+├── GitMissing               there is no git to ask
+├── GitUnusable              git refuses, or what stands there is no repository
+├── CommitUnknown            a revision that names no commit, or several
 ├── IndexUnusable            the derived index is missing, corrupt or stale; never shown, it is rebuilt
 └── JournalCorrupt           a journal file that cannot be read at all
 
@@ -75,6 +78,18 @@ class StateBusy(RyeTelemetryError):
 
 class StateTooNew(RyeTelemetryError):
     """The state was written by a newer major version."""
+
+
+class GitMissing(RyeTelemetryError):
+    """There is no git to ask."""
+
+
+class GitUnusable(RyeTelemetryError):
+    """Git refuses to work there, or what stands there is no repository."""
+
+
+class CommitUnknown(RyeTelemetryError):
+    """A revision names no commit of the repository, or several."""
 
 
 class IndexUnusable(RyeTelemetryError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from rye_telemetry import links
 from rye_telemetry.errors import IndexUnusable
 from rye_telemetry.files import open_fd, try_unlink
 from rye_telemetry.lines import START_PREFIX, decode_line, encode_json
@@ -169,6 +170,9 @@ class Index:
             self._runs.append((row, fields))
             if len(self._runs) == RUNS_AT_ONCE:
                 self._flush_runs()
+            return
+        if kind in ("link", "commit", "rewrite"):
+            links.apply(self.db, fields)
             return
         self._flush_runs()  # what follows may speak of one of them
         if kind == "start":

@@ -10,7 +10,7 @@ import os
 import time
 
 from rye_telemetry.errors import StateTooNew
-from rye_telemetry.model import ENDED, ITEM_TYPES, MAX_DURATION_MS
+from rye_telemetry.model import ENDED, EVIDENCE, ITEM_TYPES, MAX_DURATION_MS, is_commit_hash
 
 try:
     from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 START_PREFIX = b'{"v":1,"kind":"start","run_id":"'
-KINDS = ("segment", "start", "run", "abandoned", "checkpoint")
+KINDS = ("segment", "start", "run", "abandoned", "checkpoint", "link", "commit", "rewrite")
 # A line is one write; past this a reader would hold too much at once for too little.
 MAX_LINE_BYTES = 256 * 1024
 MAX_DEPTH = 900
@@ -165,6 +165,8 @@ def check_line(fields: Fields) -> None:
     elif kind == "abandoned":
         if type(fields.get("run_id")) is not str or not is_instant(fields.get("ended_at")):
             raise ValueError("an abandoned run without id or end")
+    elif kind in ("link", "commit", "rewrite"):
+        _check_git(kind, fields)
     elif kind not in KINDS:
         raise ValueError(f"kind {str(kind)[:40]!r} is unknown")
 
@@ -179,6 +181,22 @@ def _check_end(fields: Fields) -> None:
         count = fields.get(name)
         if count is not None and not (type(count) is int and 0 <= count < 2**53):
             raise ValueError(f"{name} is not a count")
+
+
+def _check_git(kind: str, fields: Fields) -> None:
+    if kind == "rewrite":
+        pairs = fields.get("rewrites")
+        if type(pairs) is not list or not all(
+            type(pair) is list and len(pair) == 2 and is_commit_hash(pair[0]) and is_commit_hash(pair[1])
+            for pair in pairs
+        ):
+            raise ValueError("a rewrite without its pairs of commits")
+    elif not is_commit_hash(fields.get("commit_hash")):
+        raise ValueError("no whole commit hash")
+    elif kind == "link" and not (
+        type(fields.get("run_id")) is str and fields.get("evidence") in EVIDENCE and is_instant(fields.get("linked_at"))
+    ):
+        raise ValueError("a link without run, evidence or instant")
 
 
 _DIGITS = str.maketrans("123456789", "000000000")

@@ -33,6 +33,22 @@ OUTCOME_ALIASES = {
 # success_rate = success / these: a cancelled or abandoned run says nothing about the item.
 JUDGED = ("success", "failure", "timeout", "partial")
 
+# How a link between a run and a commit is known, strongest first (docs/git.md).
+EVIDENCE = (
+    "hook",
+    "head-moved",
+    "explicit",
+    "trailer",
+    "note",
+    "rewritten",
+    "patch-id",
+    "tree",
+    "range-patch-id",
+)
+COMMIT_SOURCES = ("manual", "llm", "ci")
+HASH_LENGTHS = (40, 64)  # SHA-1, SHA-256
+_HEX = frozenset("0123456789abcdef")
+
 RUN_FIELDS = (
     "run_id",
     "item_type",
@@ -63,6 +79,8 @@ RUN_FIELDS = (
     "git_repo",
     "git_branch",
     "git_commit_hash",
+    "git_dirty",
+    "git_worktree",
     "project_path",
 )
 MAX_ITEM_ID = 512
@@ -102,6 +120,11 @@ def is_unprintable(char: str) -> bool:
         or code in (0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)
         or 0xD800 <= code <= 0xDFFF
     )
+
+
+def is_commit_hash(text: object) -> bool:
+    """Say whether it is a whole object name, and not the null one."""
+    return type(text) is str and len(text) in HASH_LENGTHS and set(text) <= _HEX and set(text) != {"0"}
 
 
 def check_path(path: object) -> str:

@@ -10,10 +10,12 @@ from rye_telemetry.model import RUN_FIELDS, utf8_text
 from rye_telemetry.totals import totals_from_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rye_telemetry.index import Index
     from rye_telemetry.model import Fields
 
-_JSON_COLUMNS = ("inputs", "tags", "metrics", "extra")
+_JSON_COLUMNS = ("inputs", "tags", "metrics", "git_dirty", "extra")
 _SELECT_RUN = "SELECT " + ", ".join(
     f"items.{name}" if name in ("item_type", "item_id") else f"runs.{name}" for name in (*RUN_FIELDS, "extra")
 )
@@ -62,9 +64,20 @@ def _item(item_type: str, item_id: str, state: str, running: int) -> Fields:
     }
 
 
-def read_runs(index: Index, *, since: str | None, until: str | None, limit: int, **equal: str | None) -> list[Fields]:
-    """Return runs newest first; `equal` names columns of items and runs, None means any."""
+def read_runs(
+    index: Index,
+    *,
+    since: str | None,
+    until: str | None,
+    limit: int,
+    run_ids: Sequence[str] | None = None,
+    **equal: str | None,
+) -> list[Fields]:
+    """Return runs newest first; `equal` names columns of items and runs, None means any; `run_ids` are all there may be."""
     where, values = _where(equal)
+    if run_ids is not None:
+        where += (" AND " if where else " WHERE ") + f"run_id IN ({','.join('?' * len(run_ids))})"
+        values += map(utf8_text, run_ids)
     for condition, value in (("started_at >= ?", since), ("started_at < ?", until)):
         if value is not None:
             where += (" AND " if where else " WHERE ") + condition

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rye_telemetry.model import Fields
 
-FORMAT = 1
+FORMAT = 2
 RUN_COLUMNS = tuple(name for name in RUN_FIELDS if name not in ("item_type", "item_id"))
 SCHEMA = """
 -- What has been read of each journal segment. A segment that is not the one remembered here means: rebuild.
@@ -86,16 +86,49 @@ CREATE TABLE runs (
     items_skipped INTEGER,
     git_repo TEXT,
     git_branch TEXT,
-    git_commit_hash TEXT,
+    git_commit_hash TEXT,       -- HEAD as the run began
+    git_dirty TEXT,             -- JSON: did tracked files differ from it
+    git_worktree TEXT,          -- where it is not the repository's main one
     project_path TEXT,
     process TEXT,               -- JSON: host, boot, PID namespace, pid and start of an open run's process
     extra TEXT                  -- JSON: fields of the line that this version has no column for
 ) WITHOUT ROWID;
+-- Which runs made which commit, a row for each way in which that is known.
+CREATE TABLE links (
+    commit_hash TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    evidence TEXT NOT NULL,     -- hook, head-moved, explicit, trailer, note, rewritten, patch-id, tree, range-patch-id
+    repo TEXT,                  -- as git_repo of a run
+    commit_source TEXT,         -- manual, llm or ci
+    commit_author TEXT,
+    linked_at TEXT NOT NULL,
+    from_commit TEXT,           -- the linked commit that this one was made from
+    contested_by TEXT,          -- JSON: other runs that may have made it; then it is a candidate, no link
+    action TEXT,                -- what git did: commit, cherry-pick, rebase, am, merge, revert
+    PRIMARY KEY (commit_hash, run_id, evidence)
+) WITHOUT ROWID;
+CREATE INDEX links_by_run ON links (run_id);
+-- What finds a linked commit again after its history was rewritten.
+CREATE TABLE commits (
+    commit_hash TEXT PRIMARY KEY,
+    repo TEXT,
+    branch TEXT,
+    parents TEXT,               -- JSON
+    tree TEXT,
+    parent_tree TEXT,           -- of the first parent; NULL for a first commit
+    patch_id TEXT               -- git patch-id --stable; NULL for merges, and where a binary file changed
+) WITHOUT ROWID;
+CREATE INDEX commits_by_tree ON commits (tree);
+CREATE INDEX commits_by_patch_id ON commits (patch_id);
+-- What git said it rewrote into what.
+CREATE TABLE rewrites (old TEXT NOT NULL, new TEXT NOT NULL, repo TEXT, PRIMARY KEY (old, new)) WITHOUT ROWID;
+CREATE INDEX rewrites_by_new ON rewrites (new);
 CREATE INDEX runs_open ON runs (item) WHERE outcome = 'running';
 """
 LOOKUPS = """
 CREATE INDEX runs_by_start ON runs (started_at);
 CREATE INDEX runs_by_item ON runs (item, started_at);
+CREATE INDEX runs_by_repo ON runs (git_repo, started_at) WHERE git_repo IS NOT NULL;
 """
 _ROW = ("run_id", "item", *RUN_COLUMNS[1:], "process", "extra")
 _PLACES = ",".join("?" * len(_ROW))
@@ -104,7 +137,7 @@ REPLACE_RUN = INSERT_RUN.replace("OR IGNORE", "OR REPLACE")
 _KNOWN = frozenset((*RUN_FIELDS, "v", "kind", "process"))
 _EMPTY: Fields = dict.fromkeys((*_ROW, *_KNOWN))
 _pick = itemgetter(*_ROW)
-_JSON_COLUMNS = ("inputs", "tags", "metrics")
+_JSON_COLUMNS = ("inputs", "tags", "metrics", "git_dirty")
 _MAX_INTEGER = 2**63 - 1  # SQLite's
 
 

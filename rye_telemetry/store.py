@@ -25,7 +25,7 @@ from rye_telemetry.paths import rye_state_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Any, TypeVar
 
@@ -131,6 +131,32 @@ class TelemetryStore:
         self._append(line)
         self.publish()
 
+    def record_lines(self, lines: Iterable[tuple[str, Fields]]) -> None:
+        """Append (kind, fields) lines in one write: all of them are kept, or none."""
+        data = b"".join(encode_line(kind, fields) for kind, fields in lines)
+        if data:
+            self._append(data)
+
+    def associate_commit(
+        self,
+        run_id: str,
+        commit_hash: str,
+        commit_source: str | None = None,
+        commit_author: str | None = None,
+    ) -> tuple[bool, str]:
+        """Link a run to a commit; return whether they are linked now, and what was done or is wrong.
+
+        The commit is looked for in the run's own repository, then in the one around the working directory; where there
+        is neither, its hash must be whole. None: source and author as the commit tells. The same link twice is one link;
+        said again with another source or author, the later counts.
+        """
+        done: tuple[bool, str]
+        try:
+            done = _associating().associate(self, run_id, commit_hash, commit_source, commit_author)
+        except RyeTelemetryError as e:
+            done = False, str(e)
+        return done
+
     def start_run(self, run: Fields) -> None:
         """Record that a run begins in this process; it counts nowhere until it ends or this process is gone."""
         self.journal.append(fitting_line("start", {**run, "process": liveness.this_process()}))
@@ -202,7 +228,7 @@ class TelemetryStore:
 
     def items(self, *, item_id: str | None = None, item_type: str | None = None) -> dict[str, Fields]:
         """Return {key: item}; the key is the item's in `telemetry.yaml`."""
-        return self._ask(lambda index: _queries().read_items(index, item_id=item_id, item_type=item_type))
+        return self.ask(lambda index: _queries().read_items(index, item_id=item_id, item_type=item_type))
 
     def totals(self, item_id: str | None = None, item_type: str | None = None) -> Fields:
         """Return `total_items`, `total_runs`, `last_updated` and `items`, of all or of those that are named."""
@@ -215,20 +241,39 @@ class TelemetryStore:
         }
 
     def runs(
-        self, *, since: str | None = None, until: str | None = None, limit: int = 20, **equal: str | None
+        self,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 20,
+        run_ids: Sequence[str] | None = None,
+        **equal: str | None,
     ) -> list[Fields]:
-        """Return runs newest first. `equal`: item_id, item_type, outcome, agent, workflow, caller, session_id."""
-        return self._ask(lambda index: _queries().read_runs(index, since=since, until=until, limit=limit, **equal))
+        """Return runs newest first, of `run_ids` alone where they are given.
+
+        `equal`: item_id, item_type, outcome, agent, workflow, caller, session_id.
+        """
+        return self.ask(
+            lambda index: _queries().read_runs(index, since=since, until=until, limit=limit, run_ids=run_ids, **equal)
+        )
 
     def run(self, prefix: str) -> Fields:
         """Return the one run whose id starts with `prefix`; RunNotFound otherwise."""
-        return self._ask(lambda index: _queries().read_run(index, prefix))
+        return self.ask(lambda index: _queries().read_run(index, prefix))
+
+    def links(self, commits: Iterable[str]) -> dict[str, list[Fields]]:
+        """Return {commit: links to its runs} of those commits that have any. Fields: docs/schema.md."""
+        return self.ask(lambda index: _link_queries().read_links(index, commits))
+
+    def links_of_runs(self, run_ids: Iterable[str]) -> dict[str, list[Fields]]:
+        """Return {run id: links to its commits} of those runs that have any."""
+        return self.ask(lambda index: _link_queries().read_links_of_runs(index, run_ids))
 
     def damage(self) -> list[tuple[str, int, int, str]]:
         """Return (segment, offset, bytes, reason) of each journal line that cannot be read."""
-        return self._ask(lambda index: _queries().read_damage(index))
+        return self.ask(lambda index: _queries().read_damage(index))
 
-    def _ask(self, question: Callable[[Index], Answer]) -> Answer:
+    def ask(self, question: Callable[[Index], Answer]) -> Answer:
         """Put a question to an index that holds every acknowledged line."""
         if os.path.lexists(self.directory) and not os.path.isdir(self.directory):
             raise state_unavailable(self.directory, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
@@ -277,6 +322,18 @@ def _queries() -> Any:
     from rye_telemetry import queries
 
     return queries
+
+
+def _link_queries() -> Any:
+    from rye_telemetry import link_queries
+
+    return link_queries
+
+
+def _associating() -> Any:
+    from rye_telemetry import associating
+
+    return associating
 
 
 def _reader() -> Any:

@@ -22,6 +22,7 @@ EXPECTED = {  # runs, success, failure, timeout
     "doctest": (2, 2, 0, 0),
     "release_notes": (3, 2, 1, 0),
     "naming": (2, 2, 0, 0),
+    "changes": (1, 1, 0, 0),
 }
 
 
@@ -52,7 +53,7 @@ def test_the_demo_records_what_it_says_and_keeps_it_where_it_is_told(cli, tmp_pa
     status = json.loads(cli("status", "--json", env=look).stdout)
     counts = ("total_runs", "success_count", "failure_count", "timeout_count")
     assert {name: tuple(item[count] for count in counts) for name, item in status["items"].items()} == EXPECTED
-    assert status["total_runs"] == sum(len(step.runs) for step in STEPS) == 31
+    assert status["total_runs"] == sum(len(step.runs) for step in STEPS) + 1 == 32
     items = status["items"]
     assert items["repository"]["subprocess_calls"] == 12
     assert items["flaky_check"]["last_error"] == "attempt 8: the mirror did not answer"
@@ -61,11 +62,17 @@ def test_the_demo_records_what_it_says_and_keeps_it_where_it_is_told(cli, tmp_pa
     assert {run["item_id"] for run in runs} == {"repository", "recent_commits", "release_notes"}
     assert runs[0]["tags"] == {"release": "1.1"}
     cli("doctor", env=look)
+    made = json.loads(cli("commits", "show", "--json", "--repo", kept / "project", env=look).stdout)
+    assert made["subject"] == "Tell what is new in 1.1"
+    assert [(run["item_id"], run["agent"], run["evidence"]) for run in made["runs"]] == [
+        ("changes", "writer", "rewritten")
+    ]
+    assert [word in done.stdout for word in ("  hook\n", "  rewritten\n")] == [True, True]
 
     git = ["git", "-C", str(kept / "project")]
     assert subprocess.run([*git, "status", "--porcelain"], capture_output=True, check=True).stdout == b""
     log = subprocess.run([*git, "log", "--format=%an"], capture_output=True, text=True, check=True).stdout
-    assert log.split("\n") == ["Demo Author"] * 3 + [""]
+    assert log.split("\n") == ["Demo Author"] * 4 + [""]
 
 
 def test_the_demo_leaves_nothing_behind_and_fits_80_columns(cli, tmp_path, user_env, elsewhere):

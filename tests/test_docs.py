@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from repositories import git, new_repo, write_git_config
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -19,7 +20,7 @@ def fences(kind: str, text: str) -> list[str]:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(home, tmp_path, monkeypatch):
     """A project with the items that README names."""
     project = tmp_path / "project"
     directives = project / ".ai" / "directives"
@@ -28,6 +29,8 @@ def project(tmp_path, monkeypatch):
         "---\nname: deploy_app\ninputs:\n  - name: stage\n    required: true\n---\nDeploy to {input:stage}.\n"
     )
     (project / "Makefile").write_text("all:\n\t@echo made\n")
+    write_git_config(home)
+    new_repo(project, commits=1)
     monkeypatch.chdir(project)
     return project
 
@@ -38,8 +41,11 @@ def test_every_shell_example_in_the_readme_runs(cli, project):
     assert len(lines) >= 5
     for line in lines:
         program, *args = shlex.split(line)
-        assert program == "rye-telemetry"
-        cli(*args)
+        if program == "git":
+            git(project, *args)
+        else:
+            assert program == "rye-telemetry"
+            cli(*args)
     assert "build" in cli("status").stdout
     assert "deploy_app" in cli("status").stdout
 
@@ -107,3 +113,16 @@ def test_every_error_that_has_an_exit_code_of_its_own_is_in_the_tree_of_its_docs
     }
     drawn = set(re.findall(r"^[│├└─\s]*(\w+)", errors.__doc__, re.MULTILINE))
     assert names <= drawn
+
+
+def test_the_shell_examples_of_the_page_on_git_run(cli, home, tmp_path):
+    write_git_config(home)
+    repo = new_repo(tmp_path / "repo")
+    cli("configure", "--enabled", "true")
+    [block] = fences("console", (ROOT / "docs" / "git.md").read_text())
+    for line in block.splitlines():
+        command, _, promised = line.removeprefix("$ ").partition("  #")
+        program, *args = shlex.split(command)
+        done = git(repo, *args) if program == "git" else cli(*args, cwd=repo)
+        if promised:
+            assert promised.partition('"')[2].rstrip('"') in done.stdout

@@ -420,6 +420,8 @@ def test_every_field_of_a_run_comes_back(store):
         git_repo="/r",
         git_branch="b",
         git_commit_hash="h",
+        git_dirty=True,
+        git_worktree="/wt",
         project_path="/pp",
         invented={"by": "a later version"},
     )

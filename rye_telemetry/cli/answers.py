@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from rye_telemetry.config import Consent
+    from rye_telemetry.gitlink.repository import Repository
     from rye_telemetry.store import TelemetryStore
     from rye_telemetry.tables import Look
 
@@ -19,6 +20,8 @@ Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 ItemType = Annotated[
     str | None, typer.Option("--type", "--item-type", metavar="TYPE", help="directive, tool or knowledge.")
 ]
+
+Repo = Annotated[str | None, typer.Option("--repo", metavar="DIR", help="The repository; default: the one you are in.")]
 
 
 def consent() -> Consent:
@@ -37,6 +40,13 @@ def working_directory() -> str:
         return os.getcwd()
     except FileNotFoundError:  # it was removed
         return os.path.expanduser("~")
+
+
+def the_repository(chosen: str | None) -> Repository:
+    """Return the repository that was named, else the one around the working directory."""
+    from rye_telemetry.gitlink.repository import open_repository
+
+    return open_repository(working_directory() if chosen is None else chosen, os.environ)
 
 
 def reading_store(*, enabled: bool) -> TelemetryStore:

@@ -10,9 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from rye_telemetry.cli.clear import clear
+from rye_telemetry.cli.commits import associate_commit, commits_app
 from rye_telemetry.cli.configure import configure
 from rye_telemetry.cli.demo import demo
 from rye_telemetry.cli.doctor import doctor
+from rye_telemetry.cli.hook import hook
+from rye_telemetry.cli.hooks import hooks_app
 from rye_telemetry.cli.init import init
 from rye_telemetry.cli.rebuild import rebuild
 from rye_telemetry.cli.run_with import RunWith, run_with
@@ -71,7 +74,11 @@ def root(
 app.command(cls=RunWith)(run_with)
 for command in (configure, status, clear, doctor, rebuild, init, demo):
     app.command()(command)
+app.command(hidden=True)(hook)
 app.add_typer(runs_app, name="runs")
+app.command("associate-commit")(associate_commit)
+app.add_typer(commits_app, name="commits")
+app.add_typer(hooks_app, name="hooks")
 
 
 def run_command_line(argv: Sequence[str]) -> int:

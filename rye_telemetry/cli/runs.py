@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
-from rye_telemetry.cli.answers import ItemType, Json, answer_json, consent, look, one_item, reading_store, talk_notices
+from rye_telemetry.cli.answers import (
+    ItemType,
+    Json,
+    answer_json,
+    consent,
+    look,
+    one_item,
+    reading_store,
+    talk_notices,
+    working_directory,
+)
 
 runs_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List runs, and show one in full.")
 
@@ -30,6 +41,9 @@ def runs_list(  # noqa: PLR0913 (one parameter a filter)
         str | None, _option("--since", "WHEN", "Started at or after: 7d, 2h, 2026-11-20[T12:00Z].")
     ] = None,
     until: Annotated[str | None, _option("--until", "WHEN", "Started before.")] = None,
+    commit: Annotated[
+        str | None, _option("--commit", "REV", "Runs that made this commit of the repository here.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -43,7 +57,8 @@ def runs_list(  # noqa: PLR0913 (one parameter a filter)
     equal = asking.run_filters(one_item(item, item_id), item_type, outcome)
     labels = {"agent": agent, "workflow": workflow, "caller": caller, "session_id": session}
     equal |= {name: asking.label_filter(label) for name, label in labels.items()}
-    found = store.runs(since=asking.instant(since), until=asking.instant(until), limit=limit, **equal)
+    made = None if commit is None else asking.runs_of_commit(store, commit, cwd=working_directory(), env=os.environ)
+    found = store.runs(since=asking.instant(since), until=asking.instant(until), limit=limit, run_ids=made, **equal)
     answer_json(found) if as_json else typer.echo(tables.runs_table(found, look()))
     talk_notices(store)
 
@@ -58,9 +73,9 @@ def runs_show(
 
     Example: rye-telemetry runs show 01a1fbb0-e068-7884
     """
-    from rye_telemetry import tables
+    from rye_telemetry import asking, tables
 
     store = reading_store(enabled=consent().enabled)
-    found = store.run(run)
+    found = asking.the_run(store, run)
     answer_json(found) if as_json else typer.echo(tables.run_sheet(found, look()))
     talk_notices(store)

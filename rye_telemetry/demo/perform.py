@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rye_telemetry.demo.stage import Stage, make_project, prepare_root, remove, temporary_root
-from rye_telemetry.demo.steps import MARKS, SHOWN_ITEM, STEPS
+from rye_telemetry.demo.steps import AMENDED, COMMITTER, MARKS, SCRIPT, SHOWN_ITEM, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,6 +34,7 @@ def perform(env: Mapping[str, str], *, keep: str | None, write: Write) -> None:
         opt_in(stage, write)
         run_items(stage, write)
         show_totals(stage, write)
+        commit_and_rewrite(stage, write)
         close_stage(stage, write, keep=keep)
     finally:
         if keep is None:
@@ -75,6 +76,17 @@ def _run_step(stage: Stage, write: Write, step: Step) -> str:
 def show_totals(stage: Stage, write: Write) -> None:
     show(stage, write, "status")
     show(stage, write, "status", SHOWN_ITEM)
+
+
+def commit_and_rewrite(stage: Stage, write: Write) -> None:
+    """Make a commit inside a run, rewrite it, and show that the link holds."""
+    show(stage, write, "hooks", "install")
+    write(f'\n$ rye-telemetry run-with {" ".join(COMMITTER)} \\\n  "{SCRIPT}"\n')
+    stage.rye("run-with", *COMMITTER, SCRIPT)
+    show(stage, write, "commits", "show", "HEAD")
+    write(f"\n$ git commit --amend -m '{AMENDED}'\n")
+    stage.git("commit", "--quiet", "--amend", "--message", AMENDED)
+    show(stage, write, "commits", "show", "HEAD")
 
 
 def close_stage(stage: Stage, write: Write, *, keep: str | None) -> None:

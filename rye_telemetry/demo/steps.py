@@ -48,4 +48,7 @@ STEPS = (
     Step("directive", "release_notes", (Run(RELEASE, FAILURE), *(Run((*RELEASE, *_params(release="1.1"))),) * 2)),
     Step("knowledge", "naming", (Run(("--agent", "writer")),) * 2),
 )
+COMMITTER = ("tool", "changes", "--agent", "writer", "--", "sh", "-c")
+SCRIPT = "echo words > CHANGES.md; git add . && git commit -qm 'Tell what is new'"
+AMENDED = "Tell what is new in 1.1"
 SHOWN_ITEM = "flaky_check"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rye_telemetry.errors import RyeTelemetryError
+from rye_telemetry.gitlink.watch import watches
 from rye_telemetry.lines import encode_json, instant_text, new_run_id
 from rye_telemetry.model import clean_text
 from rye_telemetry.paths import rye_state_dir
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rye_telemetry.gitlink.watch import Watch
     from rye_telemetry.model import Fields
     from rye_telemetry.runner.options import Request
 
@@ -29,6 +31,7 @@ class Recorder:
         self.env = env
         self.durability = durability
         self.trouble = ""
+        self.unlinked = ""
         self.recorded = False
         self.report: str | None = None
         self.started_ns = time.time_ns()
@@ -36,12 +39,13 @@ class Recorder:
         self.run_id = new_run_id(self.started_ns)
         self.run: Fields = {}
         self.store: TelemetryStore | None = None
+        self.watches: list[Watch] = []
 
-    def begin(self, request: Request, *, path: str | None, project_path: str | None, inputs: Fields | None) -> None:
+    def begin(self, request: Request, *, path: str | None, project_path: str, inputs: Fields | None) -> None:
         """Write the start line and make the report file."""
         self._guarded(lambda: self._begin(request, path, project_path, inputs))
 
-    def _begin(self, request: Request, path: str | None, project_path: str | None, inputs: Fields | None) -> None:
+    def _begin(self, request: Request, path: str | None, project_path: str, inputs: Fields | None) -> None:
         self.run = {
             "run_id": self.run_id,
             "item_type": request.item_type,
@@ -54,6 +58,8 @@ class Recorder:
             "tags": self._clean_tags(request.tags) or None,
             "project_path": project_path,
         }
+        self.watches = watches(project_path, began_ns=self.started_ns)
+        self.run.update(self.watches[0].fields)
         store = self._opened()
         store.start_run(self.run)
         self.report = handdown.make_report(store.directory, self.run_id)
@@ -66,6 +72,11 @@ class Recorder:
     def started(self) -> None:
         """Count from now: the child is about to be."""
         self.began_ns = time.monotonic_ns()
+
+    def spawned(self) -> None:
+        """Look at what would take the start too long, now that the child is under way."""
+        if self.watches:
+            self.watches[0].begin_status(self.env)
 
     def prepare(self) -> None:
         """Import what the end needs, while the child runs."""
@@ -86,6 +97,9 @@ class Recorder:
         self._guarded(lambda: self._end(error))
 
     def _end(self, error: str | None) -> None:
+        if self.watches and self.watches[0].asks:
+            self.prepare()  # what comes next needs it, and git has the time
+            self.run["git_dirty"] = self.watches[0].end_status()
         told = handdown.take_report(self.report) if self.report else {}
         said = told.pop("error", None)
         if "metrics" in told:
@@ -100,6 +114,18 @@ class Recorder:
         store.end_run(self.run)
         self.recorded = True
 
+    def link(self) -> None:
+        """Link the run to the commits that were made in it, where no hook did."""
+        if self.recorded:
+            self.trouble = ""  # the end line is complete, nothing of this run is missing
+            self._guarded(self._link, but="not linked to its commits")
+            self.unlinked = self.trouble
+
+    def _link(self) -> None:
+        store = self._opened()
+        for watch in self.watches:
+            store.record_lines(watch.made_commits(self.run, store, self.env))
+
     def publish(self) -> None:
         """Bring the totals up to date."""
         if self.recorded:
@@ -108,7 +134,7 @@ class Recorder:
     def _publish(self) -> None:
         store = self._opened()
         store.publish()
-        self.trouble = "; ".join(store.notices)  # else none: the end line is complete, nothing of this run is missing
+        self.trouble = "; ".join([*filter(None, [self.unlinked]), *store.notices])
 
     def _clean(self, text: str) -> str:
         from rye_telemetry.redact import redact_text
@@ -123,15 +149,15 @@ class Recorder:
         home = self.env.get("HOME", "")
         return {self._clean(name): redact_named(name, clean_text(value), home=home) for name, value in tags.items()}
 
-    def _guarded(self, step: Callable[[], object]) -> None:
+    def _guarded(self, step: Callable[[], object], *, but: str = "the totals are behind") -> None:
         """Run a recording step; what it raises becomes `trouble`, said once, after the command."""
         try:
             step()
         except (RyeTelemetryError, OSError) as e:
-            self._note(str(e))
+            self._note(str(e), but)
         except Exception as e:  # noqa: BLE001 (a bug of ours, or of SQLite's, must not cost the command its exit code)
             kind = "" if type(e).__module__ == "sqlite3" else f"{type(e).__name__}: "
-            self._note(f"{kind}{e}: run `rye-telemetry doctor`")
+            self._note(f"{kind}{e}: run `rye-telemetry doctor`", but)
 
-    def _note(self, reason: str) -> None:
-        self.trouble = f"run {'recorded, but the totals are behind' if self.recorded else 'not recorded'}: {reason}"
+    def _note(self, reason: str, but: str) -> None:
+        self.trouble = f"run {f'recorded, but {but}' if self.recorded else 'not recorded'}: {reason}"

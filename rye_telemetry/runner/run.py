@@ -218,6 +218,7 @@ def _run_recorded(job: Job, request: Request, recorder: Recorder, env: Mapping[s
         recorder.end(outcome=outcome, exit_code=ended.exit_code, signal_name=signal_name, error=error)
         if CAN_SUPERVISE:
             let_signals_through()  # the run is kept: whatever holds the rest up, we can be interrupted again
+        recorder.link()
         recorder.publish()
     else:
         recorder.end(outcome="failure", exit_code=ended[0], signal_name=None, error=ended[1])
@@ -254,6 +255,8 @@ def _supervised(
         return said_failure(argv[0], e)
     if terminal:
         terminal.lend(pid)
+    if recorder:
+        recorder.spawned()
     deadline = None if timeout_s is None else began + timeout_s
     return supervise(pid, terminal=terminal, deadline=deadline, meanwhile=recorder.prepare if recorder else None)
 

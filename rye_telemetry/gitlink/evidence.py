@@ -1,0 +1,280 @@
+"""Which linked commits a commit was made from: rules over what was gathered, without git and without the store.
+
+A wrong link is worse than none. So a rule that finds two old commits of different runs, or two new ones, decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rye_telemetry.commits import Commit
+    from rye_telemetry.model import Fields
+
+# Links by these actions say who put the commit here; who wrote the change may be another.
+PICKS = ("cherry-pick", "rebase", "am")
+DIRECT = ("hook", "head-moved")
+MAX_PARTS = 10  # of one commit that was split
+
+
+class Old(NamedTuple):
+    """A linked commit that is not in the history looked at; `patch_id` is None where it cannot tell changes apart."""
+
+    commit_hash: str
+    parents: tuple[str, ...]
+    tree: str | None
+    parent_tree: str | None
+    patch_id: str | None
+    links: tuple[Fields, ...]
+    elsewhere: bool = False  # it never was in this repository, only what came of it may be
+
+    @property
+    def runs(self) -> frozenset[str]:
+        return frozenset(link["run_id"] for link in self.links)
+
+
+class Range(NamedTuple):
+    """Commits one after the other, linked ones among them, and the change that they make together."""
+
+    olds: tuple[Old, ...]
+    base_tree: str
+    tree: str
+    patch_id: str | None
+
+    @property
+    def runs(self) -> frozenset[str]:
+        return frozenset(run for old in self.olds for run in old.runs)
+
+
+class Ground(NamedTuple):
+    """What there is to go by. `news` are commits of the history looked at, newest first, with their links."""
+
+    news: list[Commit]
+    patch_ids: dict[str, str]
+    links: dict[str, list[Fields]]
+    olds: list[Old]
+    ranges: list[Range]
+    rewrites: dict[str, set[str]]  # old to new, as git told
+    amends: dict[str, str]  # new to old, of HEAD's reflog
+    linked: dict[str, list[Fields]]  # of every linked commit of this repository, old or not
+    named: dict[str, list[str]]  # recorded runs that a commit's message names
+    made_here: set[str]  # by `git commit`, as HEAD's reflog says
+
+
+class Match(NamedTuple):
+    """A commit, and the linked ones it was made from; or the run that it names itself."""
+
+    commit: Commit
+    evidence: str
+    olds: tuple[Old, ...]
+    run_ids: tuple[str, ...] = ()
+
+
+class Decided(NamedTuple):
+    """What is certain, and what is not."""
+
+    matches: list[Match]
+    candidates: list[Match]
+
+
+def sure_links(links: Iterable[Fields]) -> list[Fields]:
+    return [link for link in links if not link["contested_by"]]
+
+
+def is_open(links: Iterable[Fields]) -> bool:
+    """Say whether a commit's runs are still looked for: none is known, or only who picked it."""
+    return all(link["evidence"] in DIRECT and link["action"] in PICKS for link in sure_links(links))
+
+
+def decide(ground: Ground) -> Decided:
+    """Apply the rules, the strongest first; a commit that one of them explains is left alone by the next."""
+    decided = Decided([], [])
+    rest = [commit for commit in ground.news if is_open(ground.links.get(commit.commit_hash, ()))]
+    settled = _settled(ground)
+    for rule in (_by_amend, _by_trailer, _by_patch_id, _by_tree, _by_range, _by_split):
+        rule(ground, rest, settled, decided)
+        done = {match.commit.commit_hash for match in (*decided.matches, *decided.candidates)}
+        rest = [commit for commit in rest if commit.commit_hash not in done]
+        settled |= {old.commit_hash for match in decided.matches for old in match.olds}
+    return decided
+
+
+def heirs(commit_hash: str, rewrites: Mapping[str, set[str]]) -> set[str]:
+    """Return all that a commit was rewritten into, step by step."""
+    found: set[str] = set()
+    steps = list(rewrites.get(commit_hash, ()))
+    while steps:
+        new = steps.pop()
+        if new not in found:
+            found.add(new)
+            steps += rewrites.get(new, ())
+    return found
+
+
+def _settled(ground: Ground) -> set[str]:
+    """Return the old commits of which it is known already what became of them in this history."""
+    here = {commit.commit_hash for commit in ground.news}
+    by_rewrite = {old.commit_hash for old in ground.olds if heirs(old.commit_hash, ground.rewrites) & here}
+    return by_rewrite | {
+        link["from_commit"] for links in ground.links.values() for link in links if link["from_commit"]
+    }
+
+
+def _by_amend(ground: Ground, rest: list[Commit], _settled: set[str], decided: Decided) -> None:
+    for commit in rest:
+        old: str | None = ground.amends.get(commit.commit_hash)
+        seen: set[str] = set()
+        while old is not None and old not in seen:
+            seen.add(old)
+            links = sure_links(ground.linked.get(old, ()))
+            if links:
+                known = Old(old, (), None, None, None, tuple(links))
+                decided.matches.append(Match(commit, "rewritten", (known,)))
+                break
+            old = ground.amends.get(old)
+
+
+def _by_trailer(ground: Ground, rest: list[Commit], _settled: set[str], decided: Decided) -> None:
+    for commit in rest:
+        named = ground.named.get(commit.commit_hash)
+        if named:
+            decided.matches.append(Match(commit, "trailer", (), tuple(named)))
+
+
+def _by_patch_id(ground: Ground, rest: list[Commit], settled: set[str], decided: Decided) -> None:
+    wanted = {name: patch_id for name, patch_id in ground.patch_ids.items() if patch_id}
+    _by_key(
+        ground,
+        rest,
+        settled,
+        decided,
+        evidence="patch-id",
+        news={commit.commit_hash: wanted.get(commit.commit_hash) for commit in ground.news},
+        olds={old.commit_hash: old.patch_id for old in ground.olds},
+    )
+
+
+def _by_tree(ground: Ground, rest: list[Commit], settled: set[str], decided: Decided) -> None:
+    """The tree alone lies after a reorder; and an empty commit has its parent's, as any other on it would."""
+
+    def key(tree: str | None, parent_tree: str | None) -> str | None:
+        return f"{parent_tree} {tree}" if tree and tree != parent_tree else None
+
+    whole = {c.commit_hash: key(c.tree, c.parent_tree) if c.has_whole_diff else None for c in ground.news}
+    olds = {old.commit_hash: key(old.tree, old.parent_tree) if len(old.parents) <= 1 else None for old in ground.olds}
+    _by_key(ground, rest, settled, decided, evidence="tree", news=whole, olds=olds)
+
+
+def _by_key(  # noqa: PLR0913 (what is compared, and where)
+    ground: Ground,
+    rest: list[Commit],
+    settled: set[str],
+    decided: Decided,
+    *,
+    evidence: str,
+    news: Mapping[str, str | None],
+    olds: Mapping[str, str | None],
+) -> None:
+    """Bring together old and new commits with the same key, where each finds one counterpart."""
+    alike: dict[str, list[Old]] = {}
+    for old in ground.olds:
+        key = olds[old.commit_hash]
+        if key and old.commit_hash not in settled:
+            alike.setdefault(key, []).append(old)
+    seen: dict[str, int] = {}
+    for key in news.values():
+        if key:
+            seen[key] = seen.get(key, 0) + 1
+    for commit in rest:
+        key = news[commit.commit_hash]
+        made_here = commit.commit_hash in ground.made_here
+        possible = [old for old in alike.get(key or "", []) if not (old.elsewhere and made_here)]
+        found = _latest(possible, ground.rewrites)
+        if key and found:
+            one = len({old.runs for old in found}) == 1 and seen[key] == 1
+            kind = decided.matches if one else decided.candidates
+            kind.append(Match(commit, evidence, tuple(found[:1] if one else found)))
+
+
+def _latest(olds: list[Old], rewrites: Mapping[str, set[str]]) -> list[Old]:
+    """Leave out those that were rewritten into another of them."""
+    names = {old.commit_hash for old in olds}
+    return [old for old in olds if not heirs(old.commit_hash, rewrites) & (names - {old.commit_hash})]
+
+
+def _by_range(ground: Ground, rest: list[Commit], settled: set[str], decided: Decided) -> None:
+    """A squash makes the change of the commits that went into it."""
+    free = [one for one in ground.ranges if not any(old.commit_hash in settled for old in one.olds)]
+    fits = {
+        commit.commit_hash: [one for one in free if _is_squash(commit, ground.patch_ids.get(commit.commit_hash), one)]
+        for commit in rest
+    }
+    for commit in rest:
+        found = fits[commit.commit_hash]
+        if not found:
+            continue
+        names = {old.commit_hash for one in found for old in one.olds}
+        alone = not any(
+            names & {old.commit_hash for one in fits[other.commit_hash] for old in one.olds}
+            for other in rest
+            if other is not commit and fits[other.commit_hash]
+        )
+        olds = {old.commit_hash: old for one in found for old in one.olds}
+        one_answer = len({one.runs for one in found}) == 1 and alone
+        kind = decided.matches if one_answer else decided.candidates
+        kind.append(Match(commit, "range-patch-id", found[0].olds if one_answer else tuple(olds.values())))
+
+
+def _is_squash(commit: Commit, patch_id: str | None, one: Range) -> bool:
+    if not commit.has_whole_diff or commit.tree == commit.parent_tree:
+        return False
+    if patch_id is not None and patch_id == one.patch_id:
+        return True
+    return (commit.parent_tree, commit.tree) == (one.base_tree, one.tree)
+
+
+def _by_split(ground: Ground, rest: list[Commit], settled: set[str], decided: Decided) -> None:
+    """Commits one after the other, from an old commit's parent to exactly its tree, are what it was split into.
+
+    Git's own map names the last part alone, so an old commit that was rewritten into that is looked at too.
+    """
+    spare = {commit.commit_hash for commit in rest}
+    known = {commit.commit_hash: commit for commit in ground.news}
+    splits: dict[str, list[Old]] = {}
+    parts_of: dict[str, list[Commit]] = {}
+    for old in ground.olds:
+        if len(old.parents) != 1 or not old.tree or old.tree == old.parent_tree:
+            continue
+        became = heirs(old.commit_hash, ground.rewrites)
+        for last in ground.news:
+            if last.tree != old.tree or last.commit_hash not in (spare if old.commit_hash not in settled else became):
+                continue
+            parts = _parts(last, old.parents[0], known, spare)
+            if parts:
+                parts_of[last.commit_hash] = parts
+                splits.setdefault(last.commit_hash, []).append(old)
+    for last_hash, olds in splits.items():
+        found = _latest(olds, ground.rewrites)
+        one = len({old.runs for old in found}) == 1
+        for part in parts_of[last_hash]:
+            if part.commit_hash in spare:
+                kind = decided.matches if one else decided.candidates
+                kind.append(Match(part, "range-patch-id", tuple(found[:1] if one else found)))
+                spare.discard(part.commit_hash)
+
+
+def _parts(last: Commit, base: str, known: Mapping[str, Commit], spare: set[str]) -> list[Commit]:
+    """Return the two or more commits from behind `base` to `last`, all of them unexplained but the last."""
+    parts = [last]
+    while len(parts) <= MAX_PARTS:
+        first = parts[-1]
+        if len(first.parents) != 1 or (first is not last and first.commit_hash not in spare):
+            return []
+        if first.parents[0] == base:
+            return parts if len(parts) > 1 else []
+        if first.parents[0] not in known:
+            return []
+        parts.append(known[first.parents[0]])
+    return []

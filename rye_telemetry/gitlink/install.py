@@ -1,0 +1,174 @@
+"""Install our hooks in a repository or for all to come, take them out again, say how they stand."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rye_telemetry.config import read_consent
+from rye_telemetry.errors import GitMissing, GitUnusable, RyeTelemetryError
+from rye_telemetry.gitlink import install_global
+from rye_telemetry.gitlink.install_config import Settings, carry_notes, drop_notes
+from rye_telemetry.gitlink.install_files import look_at_hook, put_hook, read_hook, take_hook
+from rye_telemetry.gitlink.install_place import find_place, managers, remarks
+from rye_telemetry.gitlink.install_script import NAMES, block, has_notes
+from rye_telemetry.paths import find_project
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rye_telemetry.gitlink.install_place import Place
+
+_TRAILERS = "prepare-commit-msg"
+_WAYS = {
+    "own": "a file of ours",
+    "inserted": "in the hook that was there",
+    "chained": "before the hook that was there",
+    "moved": "moved by pre-commit, which runs it",
+}
+
+
+@dataclass
+class Done:
+    """What was done, one line a hook, and what the user should know beside it."""
+
+    lines: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def install_hooks(directory: str, *, trailers: bool, notes: bool, env: Mapping[str, str]) -> Done:
+    """Install in the repository that `directory` is in; what an earlier install switched on stays on."""
+    place = find_place(directory, env)
+    done = Done()
+    names = _put(place.hooks_dir, done, trailers=trailers, notes=notes)
+    if notes:
+        carry_notes(_settings(place))
+    done.remarks += remarks(place, names)
+    if not read_consent(env, find_project(place.top, env)).enabled:
+        done.remarks.append("telemetry is off: hooks record nothing until `rye-telemetry configure --enabled true`")
+    return done
+
+
+def uninstall_hooks(directory: str, *, env: Mapping[str, str]) -> Done:
+    """Take out of a repository what an install put there, and nothing else."""
+    place = find_place(directory, env)
+    done = Done()
+    for name in NAMES:
+        said = take_hook(place.hooks_dir, name)
+        if said:
+            done.lines.append(_line(place.hooks_dir, name, said))
+    if drop_notes(_settings(place)):
+        done.lines.append("notes are no longer carried along")
+    return done
+
+
+def install_everywhere(directory: str, *, trailers: bool, notes: bool, env: Mapping[str, str]) -> Done:
+    """Install for every repository made or cloned from now on, and for the one that `directory` is in."""
+    done = Done()
+    with install_global.global_settings(env) as settings:
+        everywhere = install_global.find_everywhere(settings)
+        if everywhere.by is None:
+            install_global.make_template(settings)
+        _put(everywhere.hooks_dir, done, trailers=trailers, notes=notes)
+        if everywhere.by is None:
+            install_global.use_template(settings)
+        if notes:
+            carry_notes(settings)
+    if everywhere.by != "core.hooksPath":
+        done.remarks.append(
+            "new repositories and clones get the hooks; one that is there gets them by `git init` or `hooks install` in it"
+        )
+    _also_here(done, directory, trailers=trailers, notes=notes, env=env)
+    return done
+
+
+def _also_here(done: Done, directory: str, *, trailers: bool, notes: bool, env: Mapping[str, str]) -> None:
+    try:
+        here = install_hooks(directory, trailers=trailers, notes=notes, env=env)
+    except GitUnusable as e:
+        done.remarks.append(f"only for repositories to come: {e}")
+        return
+    done.lines += [line for line in here.lines if line not in done.lines]
+    done.remarks += here.remarks
+
+
+def uninstall_everywhere(directory: str, *, env: Mapping[str, str]) -> Done:
+    """Undo `install_everywhere`; repositories made meanwhile keep their copies."""
+    done = Done()
+    with install_global.global_settings(env) as settings:
+        for folder, said in install_global.take_everywhere(settings).items():
+            done.lines += [f"{line} ({folder})" for line in said]
+        if drop_notes(settings):
+            done.lines.append("notes are no longer carried along")
+    if done.lines:
+        done.remarks.append("repositories made meanwhile keep their hooks: `rye-telemetry hooks uninstall` in each")
+    try:
+        done.lines += uninstall_hooks(directory, env=env).lines
+    except GitMissing:
+        raise
+    except GitUnusable:
+        pass  # no repository here
+    return done
+
+
+def hooks_status(directory: str, *, env: Mapping[str, str]) -> dict[str, Any]:
+    """Say how our hooks stand; the shape is that of `hooks status --json`."""
+    place = find_place(directory, env)
+    looked = {name: look_at_hook(place.hooks_dir, name) for name in NAMES}
+    return {
+        "hooks_dir": place.hooks_dir,
+        "hooks": {name: state for name, (state, _) in looked.items()},
+        "how": {name: way for name, (_, way) in looked.items()},
+        "trailers": looked[_TRAILERS][0] != "absent",
+        "notes": _notes_on(place.hooks_dir),
+        "managers": managers(place),
+        "global": _global_status(env),
+        "enabled": read_consent(env, find_project(place.top, env)).enabled,
+    }
+
+
+def status_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return what a person reads of `hooks_status`."""
+    lines = [f"hooks folder: {found['hooks_dir']}"]
+    for name, state in found["hooks"].items():
+        way = found["how"][name]
+        lines.append(f"{name}: {state}{f' ({_WAYS[way]})' if way else ''}")
+    lines += [f"{word}: {'on' if found[word] else 'off'}" for word in ("trailers", "notes")]
+    lines.append(f"hook managers: {', '.join(found['managers']) or 'none'}")
+    there = [name for name, state in found["global"]["hooks"].items() if state != "absent"]
+    lines.append(f"every new repository: {', '.join(there) or 'no hook of ours'}")
+    lines.append(f"telemetry: {'on' if found['enabled'] else 'off, so hooks record nothing'}")
+    return lines
+
+
+def _global_status(env: Mapping[str, str]) -> dict[str, Any]:
+    with install_global.global_settings(env) as settings:
+        try:
+            everywhere = install_global.find_everywhere(settings)
+        except RyeTelemetryError:
+            return {"by": "core.hooksPath", "hooks_dir": None, "hooks": dict.fromkeys(NAMES, "absent")}
+    hooks = {name: look_at_hook(everywhere.hooks_dir, name)[0] for name in NAMES}
+    return {"by": everywhere.by, "hooks_dir": everywhere.hooks_dir if everywhere.by else None, "hooks": hooks}
+
+
+def _put(hooks_dir: str, done: Done, *, trailers: bool, notes: bool) -> list[str]:
+    trailers = trailers or look_at_hook(hooks_dir, _TRAILERS)[0] != "absent"
+    notes = notes or _notes_on(hooks_dir)
+    names = [name for name in NAMES if trailers or name != _TRAILERS]
+    for name in names:
+        said = put_hook(hooks_dir, name, block(name, notes=notes))
+        done.lines.append(_line(hooks_dir, name, said))
+    return names
+
+
+def _notes_on(hooks_dir: str) -> bool:
+    return has_notes(read_hook(os.path.join(hooks_dir, NAMES[0])) or b"")
+
+
+def _line(folder: str, name: str, said: str) -> str:
+    return f"{name}: {said} ({folder})"
+
+
+def _settings(place: Place) -> Settings:
+    return Settings("--local", place.top, place.env)

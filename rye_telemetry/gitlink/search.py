@@ -1,0 +1,236 @@
+"""Gathers what the rules of `evidence` need, in a number of git processes that does not grow with the history."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from rye_telemetry import link_queries
+from rye_telemetry.commits import patch_ids, range_patch_ids, read_commits
+from rye_telemetry.errors import GitUnusable
+from rye_telemetry.gitlink.evidence import Ground, Old, Range, sure_links
+from rye_telemetry.gitlink.reflog import read_entries
+from rye_telemetry.linking import named_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rye_telemetry.commits import Commit
+    from rye_telemetry.gitlink.repository import Repository
+    from rye_telemetry.index import Index
+    from rye_telemetry.model import Fields
+    from rye_telemetry.store import TelemetryStore
+
+MAX_SIDE = 20_000  # commits beside the history looked at
+MAX_CHAIN = 2000  # commits of one branch
+MAX_TIPS = 300
+MAX_NAMED = 900  # SQLite before 3.32 takes 999 values a question
+MAX_BASES = 20  # branches that merged the trunk, each of which costs a process
+REWRITE_STEPS = 20
+
+
+class Bounds(NamedTuple):
+    """How far a search goes: linked commits looked at, and commits of the history looked at."""
+
+    olds: int
+    news: int
+
+
+class Stored(NamedTuple):
+    """What the index knows."""
+
+    links: dict[str, list[Fields]]
+    facts: dict[str, Fields]
+    rewrites: dict[str, set[str]]
+
+
+def gather(repository: Repository, tip: Commit, store: TelemetryStore, bounds: Bounds) -> Ground | None:
+    """Return what there is to go by for the history of `tip`; None where no linked commit is outside of it."""
+    stored = store.ask(lambda index: _stored(index, bounds.olds))
+    here = {c.commit_hash: c for c in read_commits(repository.git, _names(stored))}
+    ours = {name: links for name, links in stored.links.items() if _applies(repository, stored, name, links, here)}
+    entries = read_entries(repository.git_dir)
+    amends = {entry.new: entry.old for entry in entries if entry.amends}
+    side = _side(repository, tip, [name for name in ours if name in here])
+    olds = [
+        _old(repository, name, ours[name], stored, here)
+        for name in ours
+        if name in side or _is_lost(repository, name, here)
+    ]
+    if not olds and not amends:
+        return None
+    news = _news(repository, tip, olds, here, bounds.news)
+    names = [commit.commit_hash for commit in news]
+    links, more = store.ask(lambda index: (link_queries.read_links(index, names), _all_rewrites(index, names)))
+    known = _patch_ids(
+        repository, [*news, *(here[o.commit_hash] for o in olds if not o.patch_id and o.commit_hash in here)]
+    )
+    olds = [old if old.patch_id else old._replace(patch_id=known.get(old.commit_hash)) for old in olds]
+    rewrites = {old: stored.rewrites.get(old, set()) | more.get(old, set()) for old in {*stored.rewrites, *more}}
+    ranges = _ranges(repository, tip, {old.commit_hash: old for old in olds}, side, here)
+    made_here = {entry.new for entry in entries if entry.makes_commit and entry.verb == "commit"}
+    return Ground(news, known, links, olds, ranges, rewrites, amends, ours, _named(news, store), made_here)
+
+
+def _named(news: list[Commit], store: TelemetryStore) -> dict[str, list[str]]:
+    """Return the recorded runs that messages name; what names others cannot be checked."""
+    found = {commit.commit_hash: named for commit in news if (named := named_runs(commit.message))}
+    known = known_runs(store, [run_id for named in found.values() for run_id in named])
+    return {name: [run_id for run_id in named if run_id in known] for name, named in found.items()}
+
+
+def known_runs(store: TelemetryStore, run_ids: list[str]) -> set[str]:
+    return {run["run_id"] for run in store.runs(run_ids=run_ids[:MAX_NAMED], limit=MAX_NAMED)} if run_ids else set()
+
+
+def _stored(index: Index, newest: int) -> Stored:
+    names = link_queries.linked_commits(index, newest=newest)
+    return Stored(
+        link_queries.read_links(index, names), link_queries.read_commits(index, names), _all_rewrites(index, names)
+    )
+
+
+def _all_rewrites(index: Index, names: Iterable[str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    steps = list(names)
+    for _ in range(REWRITE_STEPS):
+        pairs = link_queries.read_rewrites(index, [name for name in steps if name not in found])
+        for old, new in pairs:
+            found.setdefault(old, set()).add(new)
+        steps = [new for _, new in pairs]
+        if not steps:
+            break
+    return found
+
+
+def _names(stored: Stored) -> list[str]:
+    """Return the linked commits and their first parents: either shows that a repository shares their history."""
+    parents = [fact["parents"][0] for fact in stored.facts.values() if fact["parents"]]
+    return list(dict.fromkeys([*stored.links, *parents]))
+
+
+def _applies(repository: Repository, stored: Stored, name: str, links: list[Fields], here: dict[str, Commit]) -> bool:
+    parents = stored.facts[name]["parents"] if name in stored.facts else []
+    return (
+        name in here or bool(parents and parents[0] in here) or any(link["repo"] == repository.name for link in links)
+    ) and bool(sure_links(links))
+
+
+def _is_lost(repository: Repository, name: str, here: dict[str, Commit]) -> bool:
+    """Say whether a commit is not here at all; in a shallow clone it may be below, out of sight."""
+    return name not in here and not os.path.exists(os.path.join(repository.git_dir.common, "shallow"))
+
+
+def _old(repository: Repository, name: str, links: list[Fields], stored: Stored, here: dict[str, Commit]) -> Old:
+    fact = stored.facts.get(name, {})
+    commit = here.get(name)
+    if commit is None:
+        return Old(
+            name,
+            tuple(fact.get("parents") or ()),
+            fact.get("tree"),
+            fact.get("parent_tree"),
+            fact.get("patch_id"),
+            tuple(sure_links(links)),
+            elsewhere=all(link["repo"] != repository.name for link in links),
+        )
+    return Old(
+        name, tuple(commit.parents), commit.tree, commit.parent_tree, fact.get("patch_id"), tuple(sure_links(links))
+    )
+
+
+def _side(repository: Repository, tip: Commit, linked: list[str]) -> dict[str, list[str]]:
+    """Return {commit: parents} of what is reachable from linked commits and branches, and not from the tip."""
+    heads = repository.git.run("for-each-ref", "--format=%(objectname)", "refs/heads", "refs/remotes")
+    starts = dict.fromkeys([*linked, *heads.out.decode("ascii", "replace").split()])
+    if not starts:
+        return {}
+    asked = "".join(f"{name}\n" for name in [*starts, f"^{tip.commit_hash}"])
+    told = repository.git.run(
+        "rev-list", "--parents", "--ignore-missing", f"--max-count={MAX_SIDE}", "--stdin", stdin=asked.encode()
+    )
+    lines = [line.split() for line in told.out.decode("ascii", "replace").splitlines()]
+    return {words[0]: words[1:] for words in lines}
+
+
+def _news(repository: Repository, tip: Commit, olds: list[Old], here: dict[str, Commit], most: int) -> list[Commit]:
+    """Return the commits of the tip's history since it parted from the old ones, newest first."""
+    places = dict.fromkeys(
+        old.commit_hash if old.commit_hash in here else old.parents[0]
+        for old in olds
+        if old.commit_hash in here or (old.parents and old.parents[0] in here)
+    )
+    base: list[str] = []
+    if places and all(old.commit_hash in here or (old.parents and old.parents[0] in here) for old in olds):
+        parted = repository.git.run("merge-base", "--octopus", tip.commit_hash, *places)
+        base = [f"^{name}" for name in parted.out.decode("ascii", "replace").split()]
+    told = repository.git.run("rev-list", f"--max-count={most}", tip.commit_hash, *base, "--")
+    return read_commits(repository.git, told.out.decode("ascii", "replace").split())
+
+
+def _patch_ids(repository: Repository, commits: list[Commit]) -> dict[str, str]:
+    try:
+        return patch_ids(repository.git, commits)
+    except GitUnusable:  # more than fits in memory: the trees have to do
+        return {}
+
+
+# -- ranges
+
+
+def _ranges(
+    repository: Repository, tip: Commit, olds: dict[str, Old], side: dict[str, list[str]], here: dict[str, Commit]
+) -> list[Range]:
+    """Return what chains of commits beside the history change, each up to a linked commit or a branch's tip."""
+    inner = {parent for parents in side.values() for parent in parents}
+    tips = [name for name in side if name in olds or name not in inner][:MAX_TIPS]
+    found: list[tuple[str, str, tuple[Old, ...]]] = []
+    merging = 0
+    for name in tips:
+        chain, borders = _chain(name, side)
+        linked = tuple(olds[commit] for commit in chain if commit in olds)
+        if not linked or len(chain) < 2:
+            continue
+        if len(borders) > 1:
+            merging += 1
+            if merging > MAX_BASES:
+                continue
+            parted = repository.git.run("merge-base", tip.commit_hash, name)
+            borders = set(parted.out.decode("ascii", "replace").split()[:1])
+        if len(borders) == 1:
+            found.append((borders.pop(), name, linked))
+    return _with_changes(repository, found, here)
+
+
+def _chain(name: str, side: dict[str, list[str]]) -> tuple[list[str], set[str]]:
+    """Return the commits from `name` down to the history, and those of the history that they stand on."""
+    chain = [name]
+    seen = {name}
+    borders: set[str] = set()
+    for commit in chain:
+        for parent in side[commit]:
+            if parent not in side:
+                borders.add(parent)
+            elif parent not in seen:
+                seen.add(parent)
+                chain.append(parent)
+        if len(chain) > MAX_CHAIN:
+            return [], set()
+    return chain, borders
+
+
+def _with_changes(
+    repository: Repository, found: list[tuple[str, str, tuple[Old, ...]]], here: dict[str, Commit]
+) -> list[Range]:
+    wanted = {name for base, tip, _ in found for name in (base, tip)} - here.keys()
+    trees = {name: commit.tree for name, commit in here.items()}
+    trees |= {c.commit_hash: c.tree for c in read_commits(repository.git, sorted(wanted))} if wanted else {}
+    pairs = [(trees[base], trees[tip], olds) for base, tip, olds in found if base in trees and tip in trees]
+    try:
+        known = range_patch_ids(repository.git, dict.fromkeys((base, tip) for base, tip, _ in pairs if base != tip))
+    except GitUnusable:
+        known = {}
+    several = {tip for base, tip, _ in pairs if any(other != base for other, same, _ in pairs if same == tip)}
+    return [
+        Range(olds, base, tip, None if tip in several else known.get(tip)) for base, tip, olds in pairs if base != tip
+    ]
