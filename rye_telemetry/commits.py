@@ -117,7 +117,7 @@ def _first_complaint(text: str) -> str:
 def read_commits(git: Git, commits: Sequence[str]) -> list[Commit]:
     """Return those of the commits that are there, in one git process; a name may be any revision without a space."""
     asked = "".join(f"{name}\n{name}^1\n" for name in commits)
-    answer = git.run("cat-file", "--batch", stdin=asked.encode())
+    answer = git.run("cat-file", "--batch", "--buffer", stdin=asked.encode())
     if refuses(answer):
         raise GitUnusable(f"{git.cwd or '.'}: {_first_complaint(answer.err)}")
     found: list[Commit] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from rye_telemetry.commits import Commit
     from rye_telemetry.model import Fields
@@ -55,7 +55,9 @@ class Ground(NamedTuple):
     patch_ids: dict[str, str]
     links: dict[str, list[Fields]]
     olds: list[Old]
-    ranges: list[Range]
+    ranges: Callable[
+        [list[Commit]], list[Range]
+    ]  # those that may be one of these commits; it costs, so it is asked late
     rewrites: dict[str, set[str]]  # old to new, as git told
     amends: dict[str, str]  # new to old, of HEAD's reflog
     linked: dict[str, list[Fields]]  # of every linked commit of this repository, old or not
@@ -206,7 +208,7 @@ def _latest(olds: list[Old], rewrites: Mapping[str, set[str]]) -> list[Old]:
 
 def _by_range(ground: Ground, rest: list[Commit], settled: set[str], decided: Decided) -> None:
     """A squash makes the change of the commits that went into it."""
-    free = [one for one in ground.ranges if not any(old.commit_hash in settled for old in one.olds)]
+    free = [one for one in ground.ranges(rest) if not any(old.commit_hash in settled for old in one.olds)]
     fits = {
         commit.commit_hash: [one for one in free if _is_squash(commit, ground.patch_ids.get(commit.commit_hash), one)]
         for commit in rest
@@ -263,6 +265,20 @@ def _by_split(ground: Ground, rest: list[Commit], settled: set[str], decided: De
                 kind = decided.matches if one else decided.candidates
                 kind.append(Match(part, "range-patch-id", tuple(found[:1] if one else found)))
                 spare.discard(part.commit_hash)
+
+
+def may_be_part(commit: Commit, ground: Ground) -> bool:
+    """Say whether commits that come after this one in another history could make it a part of a split."""
+    known = {other.commit_hash: other for other in ground.news}
+    bases = {old.parents[0] for old in ground.olds if len(old.parents) == 1}
+    steps: Commit | None = commit
+    for _ in range(MAX_PARTS):
+        if steps is None or len(steps.parents) != 1:
+            return False
+        if steps.parents[0] in bases:
+            return True
+        steps = known.get(steps.parents[0])
+    return False
 
 
 def _parts(last: Commit, base: str, known: Mapping[str, Commit], spare: set[str]) -> list[Commit]:

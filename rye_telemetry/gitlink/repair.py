@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rye_telemetry import link_queries
 from rye_telemetry.commits import read_commits
-from rye_telemetry.gitlink.evidence import Decided, decide, is_open, sure_links
+from rye_telemetry.gitlink.evidence import Decided, decide, is_open, may_be_part, sure_links
 from rye_telemetry.gitlink.search import Bounds, gather, known_runs
 from rye_telemetry.lines import instant_text
 from rye_telemetry.linking import commit_line, link_line, named_runs
@@ -55,17 +55,17 @@ def find_runs(store: TelemetryStore, repository: Repository, commit: Commit) -> 
 
 def _looked_for(store: TelemetryStore, repository: Repository, commit: Commit) -> Decided:
     """Return what the rules say of a commit in its own history; else in HEAD's, where the other parts of a split are."""
-    found = _of(commit, store, repository, commit)
-    if found.matches or found.candidates:
+    ground = gather(repository, commit, store, ONE)
+    found = _of(commit, ground)
+    if ground is None or found.matches or found.candidates or not may_be_part(commit, ground):
         return found
     head = read_commits(repository.git, ["HEAD"])
     if not head or head[0].commit_hash == commit.commit_hash:
         return found
-    return _of(commit, store, repository, head[0])
+    return _of(commit, gather(repository, head[0], store, ONE))
 
 
-def _of(commit: Commit, store: TelemetryStore, repository: Repository, tip: Commit) -> Decided:
-    ground = gather(repository, tip, store, ONE)
+def _of(commit: Commit, ground: Ground | None) -> Decided:
     decided = decide(ground) if ground else Decided([], [])
     return Decided(*([match for match in kind if match.commit.commit_hash == commit.commit_hash] for kind in decided))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rye_telemetry import link_queries
@@ -48,7 +49,7 @@ def gather(repository: Repository, tip: Commit, store: TelemetryStore, bounds: B
     """Return what there is to go by for the history of `tip`; None where no linked commit is outside of it."""
     stored = store.ask(lambda index: _stored(index, bounds.olds))
     here = {c.commit_hash: c for c in read_commits(repository.git, _names(stored))}
-    ours = {name: links for name, links in stored.links.items() if _applies(repository, stored, name, links, here)}
+    ours = _ours(repository, stored, here)
     entries = read_entries(repository.git_dir)
     amends = {entry.new: entry.old for entry in entries if entry.amends}
     side = _side(repository, tip, [name for name in ours if name in here])
@@ -67,7 +68,7 @@ def gather(repository: Repository, tip: Commit, store: TelemetryStore, bounds: B
     )
     olds = [old if old.patch_id else old._replace(patch_id=known.get(old.commit_hash)) for old in olds]
     rewrites = {old: stored.rewrites.get(old, set()) | more.get(old, set()) for old in {*stored.rewrites, *more}}
-    ranges = _ranges(repository, tip, {old.commit_hash: old for old in olds}, side, here)
+    ranges = partial(_ranges, repository, tip, {old.commit_hash: old for old in olds}, side, here)
     made_here = {entry.new for entry in entries if entry.makes_commit and entry.verb == "commit"}
     return Ground(news, known, links, olds, ranges, rewrites, amends, ours, _named(news, store), made_here)
 
@@ -109,11 +110,21 @@ def _names(stored: Stored) -> list[str]:
     return list(dict.fromkeys([*stored.links, *parents]))
 
 
-def _applies(repository: Repository, stored: Stored, name: str, links: list[Fields], here: dict[str, Commit]) -> bool:
-    parents = stored.facts[name]["parents"] if name in stored.facts else []
-    return (
-        name in here or bool(parents and parents[0] in here) or any(link["repo"] == repository.name for link in links)
-    ) and bool(sure_links(links))
+def _ours(repository: Repository, stored: Stored, here: dict[str, Commit]) -> dict[str, list[Fields]]:
+    """Return the linked commits of this repository, and of others those that grew out of its history, step by step."""
+    grown: dict[str, list[str]] = {}
+    for name in stored.links:
+        parents = stored.facts[name]["parents"] if name in stored.facts else []
+        grown.setdefault(parents[0] if parents else "", []).append(name)
+    found = [
+        name
+        for name, links in stored.links.items()
+        if name in here or any(link["repo"] == repository.name for link in links)
+    ]
+    found += [name for parent, names in grown.items() if parent in here for name in names]
+    for name in found:
+        found += grown.pop(name, [])
+    return {name: stored.links[name] for name in found if sure_links(stored.links[name])}
 
 
 def _is_lost(repository: Repository, name: str, here: dict[str, Commit]) -> bool:
@@ -178,10 +189,41 @@ def _patch_ids(repository: Repository, commits: list[Commit]) -> dict[str, str]:
 # -- ranges
 
 
-def _ranges(
-    repository: Repository, tip: Commit, olds: dict[str, Old], side: dict[str, list[str]], here: dict[str, Commit]
+def _ranges(  # noqa: PLR0913, PLR0917 (what was gathered so far)
+    repository: Repository,
+    tip: Commit,
+    olds: dict[str, Old],
+    side: dict[str, list[str]],
+    here: dict[str, Commit],
+    rest: list[Commit],
 ) -> list[Range]:
-    """Return what chains of commits beside the history change, each up to a linked commit or a branch's tip."""
+    """Return what chains of commits beside the history change, each up to a linked commit or a branch's tip.
+
+    Only of those that change the same files as one of `rest` is the change itself looked at.
+    """
+    squashes = [commit for commit in rest if commit.has_whole_diff and commit.parent_tree != commit.tree]
+    if not squashes:
+        return []
+    found = _with_trees(repository, _chains(repository, tip, olds, side), here)
+    names = _changed_names(repository, [*(c.commit_hash for c in squashes), *(f"{b} {t}" for b, t, _ in found)])
+    wanted = {names.get(commit.commit_hash) for commit in squashes} - {None}
+    found = [one for one in found if names.get(f"{one[0]} {one[1]}") in wanted]
+    try:
+        known = range_patch_ids(repository.git, dict.fromkeys((base, tree) for base, tree, _ in found))
+    except GitUnusable:
+        known = {}
+    bases: dict[str, set[str]] = {}
+    for base, tree, _ in found:
+        bases.setdefault(tree, set()).add(base)
+    return [
+        Range(linked, base, tree, known.get(tree) if len(bases[tree]) == 1 else None) for base, tree, linked in found
+    ]
+
+
+def _chains(
+    repository: Repository, tip: Commit, olds: dict[str, Old], side: dict[str, list[str]]
+) -> list[tuple[str, str, tuple[Old, ...]]]:
+    """Return (commit below, last commit, linked ones) of each chain of two or more with a linked one."""
     inner = {parent for parents in side.values() for parent in parents}
     tips = [name for name in side if name in olds or name not in inner][:MAX_TIPS]
     found: list[tuple[str, str, tuple[Old, ...]]] = []
@@ -199,7 +241,7 @@ def _ranges(
             borders = set(parted.out.decode("ascii", "replace").split()[:1])
         if len(borders) == 1:
             found.append((borders.pop(), name, linked))
-    return _with_changes(repository, found, here)
+    return found
 
 
 def _chain(name: str, side: dict[str, list[str]]) -> tuple[list[str], set[str]]:
@@ -219,18 +261,29 @@ def _chain(name: str, side: dict[str, list[str]]) -> tuple[list[str], set[str]]:
     return chain, borders
 
 
-def _with_changes(
+def _with_trees(
     repository: Repository, found: list[tuple[str, str, tuple[Old, ...]]], here: dict[str, Commit]
-) -> list[Range]:
-    wanted = {name for base, tip, _ in found for name in (base, tip)} - here.keys()
+) -> list[tuple[str, str, tuple[Old, ...]]]:
+    """Return the same with trees in the place of commits; a chain that changes nothing is left out."""
+    wanted = {name for base, last, _ in found for name in (base, last)} - here.keys()
     trees = {name: commit.tree for name, commit in here.items()}
     trees |= {c.commit_hash: c.tree for c in read_commits(repository.git, sorted(wanted))} if wanted else {}
-    pairs = [(trees[base], trees[tip], olds) for base, tip, olds in found if base in trees and tip in trees]
-    try:
-        known = range_patch_ids(repository.git, dict.fromkeys((base, tip) for base, tip, _ in pairs if base != tip))
-    except GitUnusable:
-        known = {}
-    several = {tip for base, tip, _ in pairs if any(other != base for other, same, _ in pairs if same == tip)}
-    return [
-        Range(olds, base, tip, None if tip in several else known.get(tip)) for base, tip, olds in pairs if base != tip
-    ]
+    pairs = [(trees[base], trees[last], linked) for base, last, linked in found if base in trees and last in trees]
+    return [pair for pair in pairs if pair[0] != pair[1]]
+
+
+def _changed_names(repository: Repository, asked: list[str]) -> dict[str, bytes]:
+    """Return {commit, or `tree tree`: the names of the files that change}, by tree alone."""
+    told = repository.git.run(
+        *("diff-tree", "--stdin", "-r", "--root", "--name-only", "-z", "--no-renames"),
+        stdin="".join(f"{name}\n" for name in dict.fromkeys(asked)).encode(),
+    )
+    heads = {name.encode() for name in asked}
+    names: dict[str, list[bytes]] = {}
+    current: list[bytes] = []
+    for part in told.out.replace(b"\n", b"\0").split(b"\0"):
+        if part in heads:
+            current = names.setdefault(part.decode("ascii"), [])
+        elif part:
+            current.append(part)
+    return {name: b"\0".join(files) for name, files in names.items()}
