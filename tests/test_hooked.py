@@ -371,7 +371,7 @@ def a_link(run_id, commit, repo):
 
 @pytest.mark.usefixtures("on")
 @pytest.mark.parametrize("length", [40, 64])
-@pytest.mark.parametrize("pairs", [1, 999, 1000, 1001, 5000])
+@pytest.mark.parametrize("pairs", [1, 1000, 2001])
 def test_a_map_of_any_length_is_kept_whole(repo, pairs, length):
     run_in(repo, "true")
     names = [(f"{n + 1:0{length}x}", f"{n + 100_001:0{length}x}") for n in range(pairs)]

@@ -348,6 +348,13 @@ def test_the_same_change_made_by_hand_after_it_was_taken_back(work):
     work.expect(("HEAD", "b"), kept=(("HEAD~2", "b"), ("HEAD~3", "a")))
 
 
+@row("same-change-settled")
+def test_the_same_change_made_by_hand_after_its_commit_became_another(work):
+    stack(work, "a", "b", "c").write("three", "3\n").git("commit", "-qa", "--amend", "--no-edit")
+    work.git("rm", "-q", "three").git("commit", "-qm", "away").commit("three")
+    work.expect(("HEAD~2", "c", "amended"), ("HEAD", "c", "by hand"), kept=(("HEAD~3", "b"), ("HEAD~4", "a")))
+
+
 @row("same-change-twice")
 def test_the_same_change_made_by_two_runs(work):
     work.begin().move_main().commit("two", "a").git("checkout", "-qb", "other", "HEAD~1").commit("two", "b")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
 import survival
 import test_survival
 from repositories import git, install_hooks, said, store
@@ -277,7 +276,6 @@ def test_filter_branch(work):
 
 
 def filter_repo(work, *options):
-    pytest.importorskip("git_filter_repo")
     work.write("secret", "s\n").git("add", "-A").git("commit", "-q", "--amend", "--no-edit").stack("a", "b")
     filtering = [sys.executable, "-m", "git_filter_repo", "--force", "--quiet", *options]
     subprocess.run(filtering, cwd=work.path, check=True, capture_output=True, stdin=subprocess.DEVNULL)

@@ -59,7 +59,7 @@ class Ground(NamedTuple):
         [list[Commit]], list[Range]
     ]  # those that may be one of these commits; it costs, so it is asked late
     rewrites: dict[str, set[str]]  # old to new, as git told
-    amends: dict[str, str]  # new to old, of HEAD's reflog
+    origins: dict[str, str]  # new to old, as HEAD's reflog says of amends, and filter-repo of what it rewrote
     linked: dict[str, list[Fields]]  # of every linked commit of this repository, old or not
     named: dict[str, list[str]]  # recorded runs that a commit's message names
     made_here: set[str]  # by `git commit`, as HEAD's reflog says
@@ -95,7 +95,7 @@ def decide(ground: Ground) -> Decided:
     decided = Decided([], [])
     rest = [commit for commit in ground.news if is_open(ground.links.get(commit.commit_hash, ()))]
     settled = _settled(ground)
-    for rule in (_by_amend, _by_trailer, _by_patch_id, _by_tree, _by_range, _by_split):
+    for rule in (_by_origin, _by_trailer, _by_patch_id, _by_tree, _by_range, _by_split):
         rule(ground, rest, settled, decided)
         done = {match.commit.commit_hash for match in (*decided.matches, *decided.candidates)}
         rest = [commit for commit in rest if commit.commit_hash not in done]
@@ -124,9 +124,9 @@ def _settled(ground: Ground) -> set[str]:
     }
 
 
-def _by_amend(ground: Ground, rest: list[Commit], _settled: set[str], decided: Decided) -> None:
+def _by_origin(ground: Ground, rest: list[Commit], _settled: set[str], decided: Decided) -> None:
     for commit in rest:
-        old: str | None = ground.amends.get(commit.commit_hash)
+        old: str | None = ground.origins.get(commit.commit_hash)
         seen: set[str] = set()
         while old is not None and old not in seen:
             seen.add(old)
@@ -135,7 +135,7 @@ def _by_amend(ground: Ground, rest: list[Commit], _settled: set[str], decided: D
                 known = Old(old, (), None, None, None, tuple(links))
                 decided.matches.append(Match(commit, "rewritten", (known,)))
                 break
-            old = ground.amends.get(old)
+            old = ground.origins.get(old)
 
 
 def _by_trailer(ground: Ground, rest: list[Commit], _settled: set[str], decided: Decided) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ from rye_telemetry.errors import GitUnusable
 from rye_telemetry.gitlink.evidence import Ground, Old, Range, sure_links
 from rye_telemetry.gitlink.reflog import read_entries
 from rye_telemetry.linking import named_runs
+from rye_telemetry.model import is_commit_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 MAX_SIDE = 20_000  # commits beside the history looked at
 MAX_CHAIN = 2000  # commits of one branch
 MAX_TIPS = 300
+MAX_MAP_BYTES = 64 * 1024 * 1024
 MAX_NAMED = 900  # SQLite before 3.32 takes 999 values a question
 MAX_BASES = 20  # branches that merged the trunk, each of which costs a process
 REWRITE_STEPS = 20
@@ -51,14 +54,14 @@ def gather(repository: Repository, tip: Commit, store: TelemetryStore, bounds: B
     here = {c.commit_hash: c for c in read_commits(repository.git, _names(stored))}
     ours = _ours(repository, stored, here)
     entries = read_entries(repository.git_dir)
-    amends = {entry.new: entry.old for entry in entries if entry.amends}
+    origins = _filtered(repository) | {entry.new: entry.old for entry in entries if entry.amends}
     side = _side(repository, tip, [name for name in ours if name in here])
     olds = [
         _old(repository, name, ours[name], stored, here)
         for name in ours
         if name in side or _is_lost(repository, name, here)
     ]
-    if not olds and not amends:
+    if not olds and not origins:
         return None
     news = _news(repository, tip, olds, here, bounds.news)
     names = [commit.commit_hash for commit in news]
@@ -70,7 +73,19 @@ def gather(repository: Repository, tip: Commit, store: TelemetryStore, bounds: B
     rewrites = {old: stored.rewrites.get(old, set()) | more.get(old, set()) for old in {*stored.rewrites, *more}}
     ranges = partial(_ranges, repository, tip, {old.commit_hash: old for old in olds}, side, here)
     made_here = {entry.new for entry in entries if entry.makes_commit and entry.verb == "commit"}
-    return Ground(news, known, links, olds, ranges, rewrites, amends, ours, _named(news, store), made_here)
+    return Ground(news, known, links, olds, ranges, rewrites, origins, ours, _named(news, store), made_here)
+
+
+def _filtered(repository: Repository) -> dict[str, str]:
+    """Return {new: old} of what `git filter-repo` says it rewrote; not where several became one: some of them went away."""
+    try:
+        with open(os.path.join(repository.git_dir.common, "filter-repo", "commit-map"), "rb") as f:
+            words = [line.split() for line in f.read(MAX_MAP_BYTES).decode("ascii", "replace").splitlines()]
+    except OSError:
+        return {}
+    pairs = [(pair[0], pair[1]) for pair in words if len(pair) == 2 and all(map(is_commit_hash, pair))]
+    times = Counter(new for _, new in pairs)
+    return {new: old for old, new in pairs if old != new and times[new] == 1}
 
 
 def _named(news: list[Commit], store: TelemetryStore) -> dict[str, list[str]]:
