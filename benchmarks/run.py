@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import FULL, QUICK, Bench, Row, say
+from commits import measure_commits
 from environments import NotInstalled
 from machine import describe_machine
 from overhead import measure_peers, measure_run_with
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MEASURES = {
     "run-with": measure_run_with,
     "hooks": measure_hooks,
+    "commits": measure_commits,
     "peers": measure_peers,
     "reading": measure_reading,
     "rebuild": measure_rebuild,

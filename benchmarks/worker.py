@@ -6,8 +6,10 @@ Times are of the monotonic clock, which all processes of a machine share.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 ITEMS = 1000
 NS_PER_MS = 1_000_000
@@ -101,7 +103,30 @@ def rebuild(state_dir: str, _: int) -> dict[str, float]:
         return {"runs": runs, "rebuild_s": time.monotonic() - began}
 
 
-TASKS = {"history": make_history, "record": record, "count": count, "rebuild": rebuild}
+def link(state_dir: str, runs_a_commit: int) -> dict[str, float]:
+    """Link every commit of the repository in this home to so many runs; then project."""
+    from rye_telemetry.lines import instant_text
+    from rye_telemetry.store import TelemetryStore
+
+    place = str(Path(state_dir).parents[2] / "repository")
+    asked = ["git", "-C", place, "rev-list", "main"]
+    commits = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    first_ns = time.time_ns() - SPREAD_NS
+    now = instant_text(time.time_ns())
+    with TelemetryStore(state_dir) as store:
+        runs = [
+            json.loads(run_lines(number, first_ns + number * NS_PER_MS).split(b"\n")[1])
+            for number in range(len(commits))
+        ]
+        store.record_lines(("run", {**run, "git_repo": place}) for run in runs)
+        said = {"repo": place, "evidence": "hook", "commit_source": "llm", "linked_at": now}
+        for number, commit in enumerate(commits):
+            ids = {runs[(number + step * 7919) % len(runs)]["run_id"] for step in range(runs_a_commit)}
+            store.record_lines(("link", {"run_id": run_id, "commit_hash": commit, **said}) for run_id in ids)
+        return {"links": sum(map(len, store.links(commits).values()))}
+
+
+TASKS = {"link": link, "history": make_history, "record": record, "count": count, "rebuild": rebuild}
 
 if __name__ == "__main__":
     _, task, directory, number = sys.argv
