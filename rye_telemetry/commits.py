@@ -37,7 +37,7 @@ _BINARY = b"\nBinary files "
 class Commit:
     """One commit as its object tells of it; `parent_tree` is None without a parent, or where that is not here."""
 
-    __slots__ = ("author", "commit_hash", "message", "parent_tree", "parents", "tree")
+    __slots__ = ("author", "authored_s", "commit_hash", "committed_s", "message", "parent_tree", "parents", "tree")
 
     def __init__(self, commit_hash: str, raw: bytes) -> None:
         head, _, message = raw.partition(b"\n\n")
@@ -45,7 +45,7 @@ class Commit:
         self.tree = ""
         self.parents: list[str] = []
         self.parent_tree: str | None = None
-        author, encoding = b"", b""
+        author, committer, encoding = b"", b"", b""
         for line in head.split(b"\n"):
             name, _, value = line.partition(b" ")
             if name == b"tree":
@@ -54,16 +54,26 @@ class Commit:
                 self.parents.append(value.decode("ascii", "replace"))
             elif name == b"author":
                 author = value
+            elif name == b"committer":
+                committer = value
             elif name == b"encoding":
                 encoding = value
         who, ended, _ = author.rpartition(b"> ")
         self.author = _text(who + b">" if ended else author, encoding).strip()
         self.message = _text(message, encoding)
+        self.authored_s = _seconds(author)
+        self.committed_s = _seconds(committer)
 
     @property
     def has_whole_diff(self) -> bool:
         """False for merges, and at the border of a shallow clone, where git takes the whole tree for a change."""
         return not self.parents or (len(self.parents) == 1 and self.parent_tree is not None)
+
+
+def _seconds(signed: bytes) -> int:
+    """Return the instant of an author or committer line in seconds since 1970; 0 for none."""
+    text = signed.rpartition(b"> ")[2].partition(b" ")[0]
+    return int(text) if text.isdigit() else 0
 
 
 def _text(data: bytes, encoding: bytes) -> str:
@@ -176,6 +186,11 @@ def _with_binary(diff: bytes, asked: list[str]) -> set[str]:
     """Return those whose diff has a binary file, of which patch-id sees nothing: other contents would look the same."""
     if _BINARY not in diff:
         return set()
+    return {name.partition(" ")[0] for name, start, end in _parts(diff, asked) if diff.find(_BINARY, start, end) >= 0}
+
+
+def _parts(diff: bytes, asked: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Return (name, start, end) of the diff of each of those that have one, in the order in which they were asked."""
     places: list[tuple[int, str]] = []
     at = 0
     for name in asked:
@@ -183,9 +198,19 @@ def _with_binary(diff: bytes, asked: list[str]) -> set[str]:
         if place >= 0:
             places.append((place, name))
             at = place
-    found: set[str] = set()
     ends = [place for place, _ in places[1:]] + [len(diff)]
-    for (start, name), end in zip(places, ends, strict=True):
-        if diff.find(_BINARY, start, end) >= 0:
-            found.add(name.partition(" ")[0])
-    return found
+    return [(name, start, end) for (start, name), end in zip(places, ends, strict=True)]
+
+
+def read_diffs(git: Git, asked: Iterable[str]) -> dict[str, bytes]:
+    """Return {what was asked: its diff}, in one git process, of commits and of `tree tree`; what changes nothing has none.
+
+    GitUnusable when that is more than git may say.
+    """
+    names = list(dict.fromkeys(asked))
+    if not names:
+        return {}
+    said = git.run(*_DIFF, *_FORWARD, stdin="".join(f"{name}\n" for name in names).encode())
+    if said.code:
+        raise GitUnusable(f"git compares no commits: {_first_complaint(said.err)}")
+    return {name: said.out[start:end] for name, start, end in _parts(said.out, names)}

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from rye_telemetry.gitlink.changes import is_same, is_sum
+from rye_telemetry.gitlink.doubts import differ, heirs, latest, may_become
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeVar
 
     from rye_telemetry.commits import Commit
+    from rye_telemetry.gitlink.changes import Change
     from rye_telemetry.model import Fields
+
+    Value = TypeVar("Value")
 
 # Links by these actions say who put the commit here; who wrote the change may be another.
 PICKS = ("cherry-pick", "rebase", "am")
@@ -29,6 +36,9 @@ class Old(NamedTuple):
     patch_id: str | None
     links: tuple[Fields, ...]
     elsewhere: bool = False  # it never was in this repository, only what came of it may be
+    places: int = 0  # where it parted from the history, in the bits of `Ground.above`
+    made_s: int = 0  # no later than this it was there; 0: nobody knows
+    is_copy: bool = False  # all that is known is who put it there, by picking it
 
     @property
     def runs(self) -> frozenset[str]:
@@ -63,6 +73,10 @@ class Ground(NamedTuple):
     linked: dict[str, list[Fields]]  # of every linked commit of this repository, old or not
     named: dict[str, list[str]]  # recorded runs that a commit's message names
     made_here: set[str]  # by `git commit`, as HEAD's reflog says
+    above: dict[str, int]  # of the places where old ones parted from the history, which stand on a commit or are it
+    changes: Callable[
+        [Iterable[str]], dict[str, Change]
+    ]  # of commits, and of `tree tree`; it costs, so it is asked late
 
 
 class Match(NamedTuple):
@@ -99,20 +113,10 @@ def decide(ground: Ground) -> Decided:
         rule(ground, rest, settled, decided)
         done = {match.commit.commit_hash for match in (*decided.matches, *decided.candidates)}
         rest = [commit for commit in rest if commit.commit_hash not in done]
+        if rule is _by_tree:  # a squash may name the run of one of its parts alone
+            rest += [match.commit for match in decided.matches if match.evidence == "trailer"]
         settled |= {old.commit_hash for match in decided.matches for old in match.olds}
     return decided
-
-
-def heirs(commit_hash: str, rewrites: Mapping[str, set[str]]) -> set[str]:
-    """Return all that a commit was rewritten into, step by step."""
-    found: set[str] = set()
-    steps = list(rewrites.get(commit_hash, ()))
-    while steps:
-        new = steps.pop()
-        if new not in found:
-            found.add(new)
-            steps += rewrites.get(new, ())
-    return found
 
 
 def _settled(ground: Ground) -> set[str]:
@@ -180,39 +184,50 @@ def _by_key(  # noqa: PLR0913 (what is compared, and where)
     olds: Mapping[str, str | None],
 ) -> None:
     """Bring together old and new commits with the same key, where each finds one counterpart."""
-    alike: dict[str, list[Old]] = {}
-    for old in ground.olds:
-        key = olds[old.commit_hash]
-        if key and old.commit_hash not in settled:
-            alike.setdefault(key, []).append(old)
-    seen: dict[str, int] = {}
-    for key in news.values():
-        if key:
-            seen[key] = seen.get(key, 0) + 1
+    alike = _grouped((olds[old.commit_hash], old) for old in ground.olds if old.commit_hash not in settled)
+    here = _grouped((news[commit.commit_hash], commit) for commit in ground.news)
+    pairs = [
+        (old, commit)
+        for key in alike.keys() & here.keys()
+        for old in alike[key]
+        for commit in here[key]
+        if may_become(old, commit, ground) and not (old.elsewhere and commit.commit_hash in ground.made_here)
+    ]
+    if evidence == "patch-id":
+        changes = ground.changes(name for pair in pairs for name in (pair[0].commit_hash, pair[1].commit_hash))
+        pairs = [(old, commit) for old, commit in pairs if not differ(old, commit, changes)]
+    olds_of = _grouped((commit.commit_hash, old) for old, commit in pairs)
+    news_of = _grouped((old.commit_hash, commit) for old, commit in pairs)
     for commit in rest:
-        key = news[commit.commit_hash]
-        made_here = commit.commit_hash in ground.made_here
-        possible = [old for old in alike.get(key or "", []) if not (old.elsewhere and made_here)]
-        found = _latest(possible, ground.rewrites)
-        if key and found:
-            one = len({old.runs for old in found}) == 1 and seen[key] == 1
+        found = latest(olds_of.get(commit.commit_hash, ()), ground.rewrites)
+        if found:
+            alone = all(len(news_of[old.commit_hash]) == 1 for old in found)
+            one = len({old.runs for old in found}) == 1 and alone
             kind = decided.matches if one else decided.candidates
             kind.append(Match(commit, evidence, tuple(found[:1] if one else found)))
 
 
-def _latest(olds: list[Old], rewrites: Mapping[str, set[str]]) -> list[Old]:
-    """Leave out those that were rewritten into another of them."""
-    names = {old.commit_hash for old in olds}
-    return [old for old in olds if not heirs(old.commit_hash, rewrites) & (names - {old.commit_hash})]
+def _grouped(keyed: Iterable[tuple[str | None, Value]]) -> dict[str, list[Value]]:
+    found: dict[str, list[Value]] = {}
+    for key, value in keyed:
+        if key:
+            found.setdefault(key, []).append(value)
+    return found
 
 
 def _by_range(ground: Ground, rest: list[Commit], settled: set[str], decided: Decided) -> None:
     """A squash makes the change of the commits that went into it."""
     free = [one for one in ground.ranges(rest) if not any(old.commit_hash in settled for old in one.olds)]
     fits = {
-        commit.commit_hash: [one for one in free if _is_squash(commit, ground.patch_ids.get(commit.commit_hash), one)]
+        commit.commit_hash: [
+            one
+            for one in free
+            if _is_squash(commit, ground.patch_ids.get(commit.commit_hash), one)
+            and all(may_become(old, commit, ground) for old in one.olds)
+        ]
         for commit in rest
     }
+    fits = _to_the_letter(ground, rest, fits)
     for commit in rest:
         found = fits[commit.commit_hash]
         if not found:
@@ -229,6 +244,20 @@ def _by_range(ground: Ground, rest: list[Commit], settled: set[str], decided: De
         kind.append(Match(commit, "range-patch-id", found[0].olds if one_answer else tuple(olds.values())))
 
 
+def _to_the_letter(ground: Ground, rest: list[Commit], fits: dict[str, list[Range]]) -> dict[str, list[Range]]:
+    """Leave out those squashes of which only the patch-id is the same."""
+    found = {commit.commit_hash: commit for commit in rest if fits[commit.commit_hash]}
+    wholes = {f"{one.base_tree} {one.tree}" for name in found for one in fits[name]}
+    changes = ground.changes([*found, *wholes])
+
+    def is_it(commit: Commit, one: Range) -> bool:
+        ours, theirs = changes.get(commit.commit_hash), changes.get(f"{one.base_tree} {one.tree}")
+        same_trees = (commit.parent_tree, commit.tree) == (one.base_tree, one.tree)
+        return same_trees or ours is None or theirs is None or is_same(ours, theirs)
+
+    return {name: [one for one in several if is_it(found[name], one)] for name, several in fits.items()}
+
+
 def _is_squash(commit: Commit, patch_id: str | None, one: Range) -> bool:
     if not commit.has_whole_diff or commit.tree == commit.parent_tree:
         return False
@@ -243,28 +272,45 @@ def _by_split(ground: Ground, rest: list[Commit], settled: set[str], decided: De
     Git's own map names the last part alone, so an old commit that was rewritten into that is looked at too.
     """
     spare = {commit.commit_hash for commit in rest}
-    known = {commit.commit_hash: commit for commit in ground.news}
-    splits: dict[str, list[Old]] = {}
-    parts_of: dict[str, list[Commit]] = {}
-    for old in ground.olds:
-        if len(old.parents) != 1 or not old.tree or old.tree == old.parent_tree:
-            continue
-        became = heirs(old.commit_hash, ground.rewrites)
-        for last in ground.news:
-            if last.tree != old.tree or last.commit_hash not in (spare if old.commit_hash not in settled else became):
-                continue
-            parts = _parts(last, old.parents[0], known, spare)
-            if parts:
-                parts_of[last.commit_hash] = parts
-                splits.setdefault(last.commit_hash, []).append(old)
-    for last_hash, olds in splits.items():
-        found = _latest(olds, ground.rewrites)
+    splits: dict[str, list[tuple[Old, list[Commit]]]] = {}
+    for old, parts in _whole_splits(ground, _splits(ground, settled, spare)):
+        splits.setdefault(parts[0].commit_hash, []).append((old, parts))
+    for several in splits.values():
+        found = latest((old for old, _ in several), ground.rewrites)
         one = len({old.runs for old in found}) == 1
-        for part in parts_of[last_hash]:
+        for part in several[0][1]:
             if part.commit_hash in spare:
                 kind = decided.matches if one else decided.candidates
                 kind.append(Match(part, "range-patch-id", tuple(found[:1] if one else found)))
                 spare.discard(part.commit_hash)
+
+
+def _splits(ground: Ground, settled: set[str], spare: set[str]) -> list[tuple[Old, list[Commit]]]:
+    """Return old commits, each with commits that lead from its parent to its tree, the last one first."""
+    known = {commit.commit_hash: commit for commit in ground.news}
+    lasts = _grouped((commit.tree, commit) for commit in ground.news)
+    found = []
+    for old in ground.olds:
+        if len(old.parents) != 1 or not old.tree or old.tree == old.parent_tree:
+            continue
+        ends = heirs(old.commit_hash, ground.rewrites) if old.commit_hash in settled else spare
+        for last in lasts.get(old.tree, ()):
+            parts = _parts(last, old.parents[0], known, spare) if last.commit_hash in ends else []
+            if parts and all(may_become(old, part, ground) for part in parts):
+                found.append((old, parts))
+    return found
+
+
+def _whole_splits(ground: Ground, splits: list[tuple[Old, list[Commit]]]) -> list[tuple[Old, list[Commit]]]:
+    """Leave out what goes a way round to the same tree."""
+    wholes = {old.commit_hash: f"{old.parent_tree} {old.tree}" for old, _ in splits}
+    changes = ground.changes([*wholes.values(), *(part.commit_hash for _, parts in splits for part in parts)])
+    return [
+        (old, parts)
+        for old, parts in splits
+        if (whole := changes.get(wholes[old.commit_hash]))
+        and is_sum(whole, [changes[part.commit_hash] for part in parts if part.commit_hash in changes])
+    ]
 
 
 def may_be_part(commit: Commit, ground: Ground) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rye_telemetry.model import Fields
     from rye_telemetry.store import TelemetryStore
 
-ONE = Bounds(olds=500, news=1000)
+ONE = Bounds(olds=500, news=1000, asks_index=True)
 ALL = Bounds(olds=20_000, news=20_000)
 
 
@@ -44,7 +44,7 @@ def find_runs(store: TelemetryStore, repository: Repository, commit: Commit) -> 
             _add_evidence(links[run_id], "trailer")
         else:
             links[run_id] = _new_link(store, commit, run_id, "trailer")
-    if is_open(stored) and not any(link["evidence"] == "trailer" for link in links.values()):
+    if is_open(stored):
         matches, candidates = _looked_for(store, repository, commit)
         for kind, found in ((links, matches), (unsure, candidates)):
             for match in found:
@@ -131,6 +131,7 @@ def _lines(
     """Return the lines that store a match, what is already known left out, and note them in the answer."""
     commit = match.commit
     known = {link["run_id"] for link in sure_links(ground.links.get(commit.commit_hash, ()))}
+    known |= {link["run_id"] for link in answer["linked"] if link["commit"] == commit.commit_hash}
     new = [link for link in _links_of(store, match) if link["run_id"] not in known]
     if not new:
         return

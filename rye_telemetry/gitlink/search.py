@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from rye_telemetry import link_queries
-from rye_telemetry.commits import patch_ids, range_patch_ids, read_commits
+from rye_telemetry.commits import patch_ids, range_patch_ids, read_commits, read_diffs
 from rye_telemetry.errors import GitUnusable
-from rye_telemetry.gitlink.evidence import Ground, Old, Range, sure_links
+from rye_telemetry.gitlink.changes import read_change
+from rye_telemetry.gitlink.evidence import PICKS, Ground, Old, Range, sure_links
+from rye_telemetry.gitlink.order import parting_places, places_above
 from rye_telemetry.gitlink.reflog import read_entries
 from rye_telemetry.linking import named_runs
-from rye_telemetry.model import is_commit_hash
+from rye_telemetry.model import is_commit_hash, utf8_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rye_telemetry.commits import Commit
+    from rye_telemetry.gitlink.changes import Change
     from rye_telemetry.gitlink.repository import Repository
     from rye_telemetry.index import Index
     from rye_telemetry.model import Fields
@@ -38,6 +42,7 @@ class Bounds(NamedTuple):
 
     olds: int
     news: int
+    asks_index: bool = False  # also linked commits of any age with the patch-id or tree of the commit itself
 
 
 class Stored(NamedTuple):
@@ -50,20 +55,25 @@ class Stored(NamedTuple):
 
 def gather(repository: Repository, tip: Commit, store: TelemetryStore, bounds: Bounds) -> Ground | None:
     """Return what there is to go by for the history of `tip`; None where no linked commit is outside of it."""
-    stored = store.ask(lambda index: _stored(index, bounds.olds))
-    here = {c.commit_hash: c for c in read_commits(repository.git, _names(stored))}
-    ours = _ours(repository, stored, here)
+    patch_id = _patch_ids(repository, [tip]).get(tip.commit_hash) if bounds.asks_index else None
+    asked = tip if bounds.asks_index else None
+    stored = store.ask(lambda index: _stored(index, bounds.olds, asked, patch_id))
     entries = read_entries(repository.git_dir)
     origins = _filtered(repository) | {entry.new: entry.old for entry in entries if entry.amends}
+    here = {c.commit_hash: c for c in read_commits(repository.git, _names(stored, origins))}
+    ours = _ours(repository, stored, here)
+    _follow_origins(origins, ours, stored)
     side = _side(repository, tip, [name for name in ours if name in here])
     olds = [
         _old(repository, name, ours[name], stored, here)
         for name in ours
         if name in side or _is_lost(repository, name, here)
     ]
+    olds, places = _placed(olds, parting_places(side), here)
+    olds = [old for old in olds if not old.places & places.get(tip.commit_hash, 0)]  # what stands on the tip
     if not olds and not origins:
         return None
-    news = _news(repository, tip, olds, here, bounds.news)
+    news, above = _news(repository, tip, olds, list(places), bounds.news)
     names = [commit.commit_hash for commit in news]
     links, more = store.ask(lambda index: (link_queries.read_links(index, names), _all_rewrites(index, names)))
     known = _patch_ids(
@@ -73,7 +83,10 @@ def gather(repository: Repository, tip: Commit, store: TelemetryStore, bounds: B
     rewrites = {old: stored.rewrites.get(old, set()) | more.get(old, set()) for old in {*stored.rewrites, *more}}
     ranges = partial(_ranges, repository, tip, {old.commit_hash: old for old in olds}, side, here)
     made_here = {entry.new for entry in entries if entry.makes_commit and entry.verb == "commit"}
-    return Ground(news, known, links, olds, ranges, rewrites, origins, ours, _named(news, store), made_here)
+    return Ground(
+        *(news, known, links, olds, ranges, rewrites, origins, ours, _named(news, store), made_here, above),
+        partial(_changes, repository),
+    )
 
 
 def _filtered(repository: Repository) -> dict[str, str]:
@@ -99,8 +112,11 @@ def known_runs(store: TelemetryStore, run_ids: list[str]) -> set[str]:
     return {run["run_id"] for run in store.runs(run_ids=run_ids[:MAX_NAMED], limit=MAX_NAMED)} if run_ids else set()
 
 
-def _stored(index: Index, newest: int) -> Stored:
+def _stored(index: Index, newest: int, asked: Commit | None, patch_id: str | None) -> Stored:
     names = link_queries.linked_commits(index, newest=newest)
+    if asked is not None:
+        alike = link_queries.find_commits(index, tree=asked.tree, patch_id=patch_id)[:newest]
+        names = list(dict.fromkeys([*names, *(fact["commit_hash"] for fact in alike)]))
     return Stored(
         link_queries.read_links(index, names), link_queries.read_commits(index, names), _all_rewrites(index, names)
     )
@@ -119,10 +135,48 @@ def _all_rewrites(index: Index, names: Iterable[str]) -> dict[str, set[str]]:
     return found
 
 
-def _names(stored: Stored) -> list[str]:
+def _follow_origins(origins: dict[str, str], ours: dict[str, list[Fields]], stored: Stored) -> None:
+    """Let what a linked commit was amended into stand for it, where no hook told of that."""
+    for new, old in origins.items():
+        links = sure_links(ours.get(old, ()))
+        if links and new not in ours:
+            ours[new] = [{**link, "commit_hash": new, "evidence": "rewritten", "action": None} for link in links]
+        if links:
+            stored.rewrites.setdefault(old, set()).add(new)
+
+
+def _placed(
+    olds: list[Old], parted: dict[str, frozenset[str]], here: dict[str, Commit]
+) -> tuple[list[Old], dict[str, int]]:
+    """Return the old commits with where they parted from the history, and the bit of each place."""
+    known = dict(parted)
+    parents = {old.commit_hash: old.parents for old in olds if old.commit_hash not in parted}  # they are not here
+    for name in parents:
+        line = [name]
+        while line[-1] in parents and line[-1] not in known and parents[line[-1]] and len(line) <= MAX_CHAIN:
+            line.append(parents[line[-1]][0])
+        last = line.pop()
+        places = known.get(last) or frozenset([last] if last in here else [])
+        known |= dict.fromkeys(line, places)
+    bits: dict[str, int] = {}
+    for old in olds:
+        for place in known.get(old.commit_hash, ()):
+            bits.setdefault(place, 1 << len(bits))
+    return [old._replace(places=sum(bits[place] for place in known.get(old.commit_hash, ()))) for old in olds], bits
+
+
+def _changes(repository: Repository, asked: Iterable[str]) -> dict[str, Change]:
+    try:
+        return {name: read_change(diff) for name, diff in read_diffs(repository.git, asked).items()}
+    except GitUnusable:  # more than fits in memory
+        return {}
+
+
+def _names(stored: Stored, origins: dict[str, str]) -> list[str]:
     """Return the linked commits and their first parents: either shows that a repository shares their history."""
+    made_of = [new for new, old in origins.items() if old in stored.links]
     parents = [fact["parents"][0] for fact in stored.facts.values() if fact["parents"]]
-    return list(dict.fromkeys([*stored.links, *parents]))
+    return list(dict.fromkeys([*stored.links, *parents, *made_of]))
 
 
 def _ours(repository: Repository, stored: Stored, here: dict[str, Commit]) -> dict[str, list[Fields]]:
@@ -134,7 +188,7 @@ def _ours(repository: Repository, stored: Stored, here: dict[str, Commit]) -> di
     found = [
         name
         for name, links in stored.links.items()
-        if name in here or any(link["repo"] == repository.name for link in links)
+        if name in here or any(link["repo"] == utf8_text(repository.name) for link in links)
     ]
     found += [name for parent, names in grown.items() if parent in here for name in names]
     for name in found:
@@ -158,11 +212,26 @@ def _old(repository: Repository, name: str, links: list[Fields], stored: Stored,
             fact.get("parent_tree"),
             fact.get("patch_id"),
             tuple(sure_links(links)),
-            elsewhere=all(link["repo"] != repository.name for link in links),
+            elsewhere=all(link["repo"] != utf8_text(repository.name) for link in links),
+            made_s=_seconds_of_hook(links),
         )
+    is_copy = all(link["action"] in PICKS for link in sure_links(links))
     return Old(
-        name, tuple(commit.parents), commit.tree, commit.parent_tree, fact.get("patch_id"), tuple(sure_links(links))
+        name,
+        tuple(commit.parents),
+        commit.tree,
+        commit.parent_tree,
+        fact.get("patch_id"),
+        tuple(sure_links(links)),
+        made_s=commit.committed_s if is_copy else commit.authored_s,
+        is_copy=is_copy,
     )
+
+
+def _seconds_of_hook(links: list[Fields]) -> int:
+    """Return when our hook saw a commit that is gone, in seconds since 1970; 0 where none did."""
+    times = [link["linked_at"] for link in links if link["evidence"] == "hook"]
+    return int(datetime.fromisoformat(min(times).replace("Z", "+00:00")).timestamp()) if times else 0
 
 
 def _side(repository: Repository, tip: Commit, linked: list[str]) -> dict[str, list[str]]:
@@ -173,25 +242,32 @@ def _side(repository: Repository, tip: Commit, linked: list[str]) -> dict[str, l
         return {}
     asked = "".join(f"{name}\n" for name in [*starts, f"^{tip.commit_hash}"])
     told = repository.git.run(
-        "rev-list", "--parents", "--ignore-missing", f"--max-count={MAX_SIDE}", "--stdin", stdin=asked.encode()
+        "rev-list",
+        "--parents",
+        "--topo-order",
+        "--ignore-missing",
+        f"--max-count={MAX_SIDE}",
+        "--stdin",
+        stdin=asked.encode(),
     )
     lines = [line.split() for line in told.out.decode("ascii", "replace").splitlines()]
     return {words[0]: words[1:] for words in lines}
 
 
-def _news(repository: Repository, tip: Commit, olds: list[Old], here: dict[str, Commit], most: int) -> list[Commit]:
-    """Return the commits of the tip's history since it parted from the old ones, newest first."""
-    places = dict.fromkeys(
-        old.commit_hash if old.commit_hash in here else old.parents[0]
-        for old in olds
-        if old.commit_hash in here or (old.parents and old.parents[0] in here)
-    )
+def _news(
+    repository: Repository, tip: Commit, olds: list[Old], places: list[str], most: int
+) -> tuple[list[Commit], dict[str, int]]:
+    """Return the commits of the tip's history since it parted from the old ones, newest first; and what stands on them."""
     base: list[str] = []
-    if places and all(old.commit_hash in here or (old.parents and old.parents[0] in here) for old in olds):
+    if places and all(old.places for old in olds):
         parted = repository.git.run("merge-base", "--octopus", tip.commit_hash, *places)
         base = [f"^{name}" for name in parted.out.decode("ascii", "replace").split()]
-    told = repository.git.run("rev-list", f"--max-count={most}", tip.commit_hash, *base, "--")
-    return read_commits(repository.git, told.out.decode("ascii", "replace").split())
+    told = repository.git.run(
+        "rev-list", "--parents", "--topo-order", f"--max-count={most}", tip.commit_hash, *base, "--"
+    )
+    lines = [line.split() for line in told.out.decode("ascii", "replace").splitlines()]
+    history = {words[0]: words[1:] for words in lines}
+    return read_commits(repository.git, list(history)), places_above(history, places)
 
 
 def _patch_ids(repository: Repository, commits: list[Commit]) -> dict[str, str]:
