@@ -43,7 +43,7 @@ def associate(
     store: Store, run_id: str, commit_hash: str, commit_source: str | None, commit_author: str | None
 ) -> tuple[bool, str]:
     """Link them and say so; RyeTelemetryError for an unknown run or commit, or what cannot be a source or an author."""
-    run = store.run(run_id)
+    run = store.run(str(run_id))
     places = [run["git_repo"], os.getcwd()]
     named = find_named(str(commit_hash), [place for place in places if place], env=os.environ)
     return link_named(store, run, named, source=commit_source, author=commit_author, env=os.environ)
@@ -76,11 +76,18 @@ def link_named(  # noqa: PLR0913 (what is linked, and what is said of it)
 ) -> tuple[bool, str]:
     """Link a run to a commit that was found; return (True, what was done)."""
     commit = named.commit
-    source = check_source(source) if source else (guess_source(commit, env) if commit else "manual")
-    author = check_author(author) if author else (commit.author if commit else None)
+    known = store.links([named.commit_hash]).get(named.commit_hash, [])
+    said_before = next(
+        (one for one in known if one["run_id"] == run["run_id"] and "explicit" in one["all_evidence"]), {}
+    )
+    source = check_source(source) if source else said_before.get("commit_source")
+    source = source or (guess_source(commit, env) if commit else "manual")
+    author = check_author(author) if author else said_before.get("commit_author")
+    author = author or (commit.author if commit else None)
     said = f"run {run['run_id']} ({run['item_type']} {run['item_id']}) "
     commit_said = f"commit {named.commit_hash[:12]} ({source}{f', {author}' if author else ''})"
-    known = store.links([named.commit_hash]).get(named.commit_hash, [])
+    if commit is None:
+        commit_said += ", which was not looked up: no repository is here"
     if is_linked(known, run["run_id"], source=source, author=author):
         return True, f"{said}is linked to {commit_said} already"
     store.record_lines(_lines(run, named, source=source, author=author))

@@ -144,15 +144,27 @@ def _read_ref(git: GitDir, ref: str) -> str | None:
     return commit if is_commit_hash(commit) else None
 
 
-def _read_start(path: str, limit: int) -> str:
-    """Return the text of a small regular file, or nothing."""
+def read_regular(path: str, offset: int, limit: int) -> bytes:
+    """Return bytes of a regular file, or none: a FIFO would have us wait for ever."""
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except OSError:
-        return ""
+        return b""
     try:
-        return os.fsdecode(os.read(fd, limit))
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return b""
+        os.lseek(fd, offset, os.SEEK_SET)
+        parts = []
+        while limit > 0 and (part := os.read(fd, min(limit, 1 << 20))):
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
     except OSError:
-        return ""
+        return b""
     finally:
         os.close(fd)
+
+
+def _read_start(path: str, limit: int) -> str:
+    """Return the text of a small regular file, or nothing."""
+    return os.fsdecode(read_regular(path, 0, limit))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rye_telemetry.model import Fields
 
 VERSION = 1
+MAX_VERSION = 1000  # what claims more is damage
 START_PREFIX = b'{"v":1,"kind":"start","run_id":"'
 KINDS = ("segment", "start", "run", "abandoned", "checkpoint", "link", "commit", "rewrite")
 # A line is one write; past this a reader would hold too much at once for too little.
@@ -126,7 +127,7 @@ def decode_line(raw: bytes) -> Fields:
         raise ValueError("not a JSON object")
     version = fields.get("v")
     if version != VERSION:
-        if type(version) is int and version > VERSION:
+        if type(version) is int and VERSION < version < MAX_VERSION:
             raise StateTooNew(
                 f"a journal line has version {version}, this program reads {VERSION}: upgrade rye-telemetry"
             )
@@ -193,8 +194,18 @@ def _check_git(kind: str, fields: Fields) -> None:
             raise ValueError("a rewrite without its pairs of commits")
     elif not is_commit_hash(fields.get("commit_hash")):
         raise ValueError("no whole commit hash")
-    elif kind == "link" and not (
-        type(fields.get("run_id")) is str and fields.get("evidence") in EVIDENCE and is_instant(fields.get("linked_at"))
+    elif kind == "commit":
+        facts = [fields.get(name) for name in ("tree", "parent_tree", "patch_id")]
+        parents = fields.get("parents", [])
+        if not (all(fact is None or is_commit_hash(fact) for fact in facts) and type(parents) is list):
+            raise ValueError("facts of a commit that are no hashes")
+        if not all(map(is_commit_hash, parents)):
+            raise ValueError("a commit's parents that are no hashes")
+    elif not (
+        type(fields.get("run_id")) is str
+        and fields["run_id"]
+        and fields.get("evidence") in EVIDENCE
+        and is_instant(fields.get("linked_at"))
     ):
         raise ValueError("a link without run, evidence or instant")
 

@@ -116,6 +116,10 @@ def names_agent(text: str) -> bool:
     """Say whether `NAME <MAIL>`, or a name alone, is that of a coding agent; a person may be called Claude Monet."""
     name, _, mail = text.lower().partition("<")
     name = name.strip().removesuffix("[bot]").strip()
+    if not mail and ":" in name:
+        name = name.partition(":")[0].strip()  # `Assisted-by: Claude:model`
+    if name.endswith("(aider)"):
+        return True
     plain = name.partition("(")[0].strip()  # `Claude (model) <…>`
     model = " ".join(word for word in plain.split() if not any(sign.isdigit() for sign in word))
     stems = {

@@ -146,6 +146,7 @@ def commit_runs(found: Sequence[Fields], look: Look) -> str:
     ]
     bare = sum(not entry["runs"] for entry in found)
     said = f"{counted(len(found), 'commit')}, {bare} without a run."
+    said += " Only what is stored was looked at: `commits repair` looks for more." if bare else ""
     return f"{_runs_behind(rows, look, first='commit')}\n\n{said}" if rows else said
 
 
@@ -171,7 +172,7 @@ def _runs_behind(rows: Sequence[tuple[str, Fields]], look: Look, *, first: str) 
 
 def relinked(found: Fields, look: Look) -> str:
     """Return what `repair`, `relink` and `import-notes` linked, and what they could not decide."""
-    verb = "would be linked" if found["dry_run"] else "linked"
+    verb = "would be made" if found["dry_run"] else "made"
     rows = [
         (
             (link["from_commit"] or "-")[:COMMIT_SHOWN],
@@ -185,7 +186,7 @@ def relinked(found: Fields, look: Look) -> str:
     head = ("from", "commit", "item", "run", "evidence")
     parts = [_table(rows, head, ("left",) * 5, look=look, giving_way=2)] if rows else []
     parts += [
-        f"{one['commit'][:COMMIT_SHOWN]} may be the work of {len(one['run_ids'])} runs or more, or have a twin"
+        f"{one['commit'][:COMMIT_SHOWN]} may come from any of these runs"
         f" ({one['evidence']}): {', '.join(run[:RUN_ID_SHOWN] for run in one['run_ids'])}; nothing was linked."
         for one in found.get("candidates", ())
     ]

@@ -62,6 +62,8 @@ def test_the_same_link_twice_is_one_link_and_says_so(cli, repo, run):
     cli("associate-commit", "--last", "1", "--source", "llm", "--author", "B <b@example.org>", cwd=repo)
     [one] = shown(cli, repo)["runs"]
     assert (one["commit_source"], one["commit_author"]) == ("llm", "B <b@example.org>")
+    assert "already" in cli("associate-commit", "--last", "1", cwd=repo).stdout  # a guess takes nothing back
+    assert shown(cli, repo)["runs"] == [one]
 
 
 def journal():
@@ -131,14 +133,14 @@ def test_what_cannot_be_meant_is_one_clear_line(cli, repo, run, tmp_path):
         assert err.startswith("rye-telemetry: ")
         assert "names no commit here" in err
         assert err.count("\n") == 1
-    for option, value, said in (
-        ("--source", "robot", "manual, llm, ci"),
-        ("--author", "Ada", "NAME <MAIL>"),
-        ("--author", "<a@b>", "NAME <MAIL>"),
-        ("--repo", tmp_path / "gone", "is no directory"),
-        ("--repo", tmp_path, "no git repository at or above"),
+    for option, value, said, code in (
+        ("--source", "robot", "manual, llm, ci", 2),
+        ("--author", "Ada", "NAME <MAIL>", 2),
+        ("--author", "<a@b>", "NAME <MAIL>", 2),
+        ("--repo", tmp_path / "gone", "is no directory", 1),
+        ("--repo", tmp_path, "no git repository at or above", 1),
     ):
-        err = cli("associate-commit", option, value, cwd=repo, code=1).stderr
+        err = cli("associate-commit", option, value, cwd=repo, code=code).stderr
         assert said in err
         assert err.count("\n") == 1
     assert all(not several for several in TelemetryStore().links([head(repo)]).values())
@@ -260,6 +262,7 @@ def test_the_store_links_and_says_what_it_did(repo, run, monkeypatch):
             ((run_id, ""), "names no commit"),
             ((run_id, None), "names no commit"),
             (("no-such-run", head(repo)), "no run has an id"),
+            ((None, head(repo)), "no run has an id"),
             ((run_id, head(repo), "robot"), "use one of manual, llm, ci"),
             ((run_id, head(repo), "llm", "nobody"), "NAME <MAIL>"),
         ):
@@ -273,7 +276,7 @@ def test_without_a_repository_only_a_whole_hash_is_believed(store, tmp_path, mon
     run_id = store.record_execution("x", "tool", "success", 1)
     assert store.associate_commit(run_id, "ab" * 20, "ci", None) == (
         True,
-        f"run {run_id} (tool x) linked to commit abababababab (ci)",
+        f"run {run_id} (tool x) linked to commit abababababab (ci), which was not looked up: no repository is here",
     )
     done, said = store.associate_commit(run_id, "ababab", "ci")
     assert not done

@@ -559,7 +559,7 @@ def test_what_the_command_puts_back_was_not_clean_before(repo, script):
 
 def slow_filter(repo, seconds):
     """Make git take its time for a look at a changed file."""
-    git(repo, "config", "filter.slow.clean", f"sleep {seconds}; cat")
+    git(repo, "config", "--global", "filter.slow.clean", f"sleep {seconds}; cat")
     (repo / ".gitattributes").write_text("f0 filter=slow\n")
     (repo / "f0").write_text("changed\n")
     os.utime(repo / "f0", (1, 1))
@@ -605,7 +605,7 @@ def test_a_commit_in_a_submodule_meanwhile_does_not_make_it_dirty_before(repo, t
 
 
 def test_a_slow_look_does_not_hold_up_the_end_and_leaves_nothing_behind(repo, tmp_path):
-    git(repo, "config", "filter.slow.clean", f"touch {tmp_path}/asked; sleep 7.77; cat")
+    git(repo, "config", "--global", "filter.slow.clean", f"touch {tmp_path}/asked; sleep 7.77; cat")
     (repo / ".gitattributes").write_text("f0 filter=slow\n")
     (repo / "f0").write_text("1\n")  # as long as it was, so that git has to read it
     settled()

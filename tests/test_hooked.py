@@ -347,7 +347,7 @@ def test_a_rebase_of_500_carries_500_links(repo, tmp_path):
     assert links(*after) == {commit: {("x", "rewritten")} for commit in after}
 
 
-def rewritten(repo, data, *, by="rebase", lines=0):
+def rewritten(repo, data, *, by="amend", lines=0):
     """Give post-rewrite a map as git would."""
     done = subprocess.run(
         [RYE, "hook", "post-rewrite", by], cwd=repo, input=data, capture_output=True, check=False, timeout=60
@@ -641,3 +641,80 @@ def test_hooks_without_their_arguments_do_nothing(repo, going_on, state_dir):
         [RYE, "hook", "post-commit"], cwd=repo, env={**os.environ, **going_on}, capture_output=True, check=False
     )
     assert (broken.returncode, broken.stderr) == (0, b"")
+
+
+# -- what git's map says of a rebase, and what the rebase did
+
+
+def linked_items(repo, *revisions):
+    with store() as opened:
+        links = opened.links(hashes(repo, *revisions))
+    return {
+        said(repo, "log", "-1", "--format=%s", commit): sorted((one["item_id"], one["evidence"]) for one in several)
+        for commit, several in links.items()
+    }
+
+
+@pytest.fixture
+def upstream(enabled, tmp_path):
+    """A topic with a run's commit A of x, and main with a colleague's commit that holds the same and more."""
+    write_git_config(enabled)
+    repo = new_repo(tmp_path / "upstream", commits=1)
+    install_hooks(repo)
+    git(repo, "checkout", "-q", "-b", "topic")
+    run_in(repo, "echo x > x; git add x; git commit -qm A", item="writer")
+    git(repo, "checkout", "-q", "main")
+    (repo / "x").write_text("x\n")
+    (repo / "y").write_text("y\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "upstream")
+    git(repo, "checkout", "-q", "topic")
+    return repo
+
+
+@pytest.mark.parametrize("backend", ["--merge", "--apply"])
+def test_a_commit_that_came_to_nothing_makes_nobody_elses_its_own(upstream, backend):
+    git(upstream, "rebase", "-q", backend, "main")
+    assert head(upstream) == head(upstream, "main")
+    assert linked_items(upstream) == {}
+
+
+def test_a_commit_that_was_skipped_leaves_the_one_before_alone(upstream):
+    run_in(upstream, "echo z > z; git add z; git commit -qm B", item="second")
+    run_in(upstream, "echo other > y; git add y; git commit -qm C", item="third")
+    git(upstream, "rebase", "-q", "main", code=1)
+    git(upstream, "rebase", "--skip")
+    assert linked_items(upstream) == {"B": [("second", "rewritten")]}
+
+
+def test_what_is_added_while_a_rebase_stands_is_not_what_it_stands_at(enabled, tmp_path):
+    write_git_config(enabled)
+    repo = new_repo(tmp_path / "added", commits=1)
+    install_hooks(repo)
+    run_in(repo, "echo a > a; git add a; git commit -qm A", item="first")
+    run_in(repo, "echo b > b; git add b; git commit -qm B", item="second")
+    git(repo, "rebase", "-q", "-i", "HEAD~2", GIT_SEQUENCE_EDITOR="sed -i 1s/pick/edit/")
+    commit_file(repo, "extra", message="extra")
+    git(repo, "rebase", "--continue")
+    assert linked_items(repo) == {"A": [("first", "hook")], "B": [("second", "rewritten")]}
+    git(repo, "rebase", "-q", "-i", "HEAD~3", GIT_SEQUENCE_EDITOR="sed -i 2s/pick/edit/")
+    git(repo, "reset", "-q", "--hard", "HEAD^")
+    git(repo, "rebase", "--continue")
+    assert linked_items(repo)["A"] == [("first", "hook")]
+
+
+def test_a_conflict_that_is_committed_by_hand_is_the_same_commit(upstream):
+    run_in(upstream, "echo other > y; git add y; git commit -qm C", item="third")
+    git(upstream, "rebase", "-q", "main", code=1)
+    (upstream / "y").write_text("both\n")
+    git(upstream, "commit", "-q", "-a", "-m", "C by hand")
+    git(upstream, "rebase", "--continue")
+    assert linked_items(upstream) == {"C by hand": [("third", "rewritten")]}
+
+
+def test_the_hook_links_the_commit_it_was_called_for(upstream):
+    run_in(
+        upstream,
+        "git commit -q --allow-empty -m RUN & sleep .012; env -u RYE_RUN_ID git commit -q --allow-empty -m HAND; wait",
+    )
+    assert "HAND" not in linked_items(upstream)

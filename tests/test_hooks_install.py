@@ -768,7 +768,7 @@ def test_notes_are_carried_along_and_forgotten_again(cli, repo):
     before = config.read_bytes()
     cli("hooks", "install", "--notes", cwd=repo)
     cli("hooks", "install", "--notes", cwd=repo)
-    assert git(repo, "config", "--get-all", "notes.rewriteRef").stdout == "refs/notes/rye-telemetry\n"
+    assert git(repo, "config", "--get-all", "notes.rewriteRef").stdout == "refs/notes/rye-telemetr[y]\n"
     assert git(repo, "config", "--get-all", "notes.rewriteMode").stdout == "cat_sort_uniq\n"
     assert "hook post-commit --notes" in (hooks(repo) / "post-commit").read_text()
     cli("hooks", "uninstall", cwd=repo)
@@ -778,11 +778,11 @@ def test_notes_are_carried_along_and_forgotten_again(cli, repo):
 @pytest.mark.parametrize(
     ("set_", "added"),
     [
-        ("[notes]\n\trewriteRef = refs/notes/mine\n", ["notes.rewriteref=refs/notes/rye-telemetry"]),
-        ("[notes]\n\trewriteMode = overwrite ; mine\n", ["notes.rewriteref=refs/notes/rye-telemetry"]),
+        ("[notes]\n\trewriteRef = refs/notes/mine\n", ["notes.rewriteref=refs/notes/rye-telemetr[y]"]),
+        ("[notes]\n\trewriteMode = overwrite ; mine\n", ["notes.rewriteref=refs/notes/rye-telemetr[y]"]),
         ("[notes] rewriteRef = refs/notes/*\n", []),
         ("[notes]\n\trewriteRef = refs/notes/rye-telemetry\n", ["notes.rewritemode=cat_sort_uniq"]),
-        ("[rye-telemetry]\n\tother = 1 # mine\n", ["notes.rewriteref=refs/notes/rye-telemetry", "notes.rewritemode=cat_sort_uniq"]),
+        ("[rye-telemetry]\n\tother = 1 # mine\n", ["notes.rewriteref=refs/notes/rye-telemetr[y]", "notes.rewritemode=cat_sort_uniq"]),
     ],
 )  # fmt: skip
 def test_settings_of_the_users_stay(cli, repo, set_, added):
@@ -809,7 +809,7 @@ def test_a_template_of_ours_serves_new_repositories(ours, home, tmp_path):
     assert not list((new / ".git").glob(".rye*"))
     assert not (home / ".local" / "share" / "rye" / "git-template" / "config").exists()
     assert git(new, "config", "--local", "--list").stdout.count("notes.") == 0
-    assert git(new, "config", "notes.rewriteRef").stdout == "refs/notes/rye-telemetry\n"
+    assert git(new, "config", "notes.rewriteRef").stdout == "refs/notes/rye-telemetr[y]\n"
     twice = (home / ".gitconfig").read_bytes()
     ours.run("install", "--global", cwd=home)
     assert (home / ".gitconfig").read_bytes() == twice

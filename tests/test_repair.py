@@ -79,10 +79,10 @@ def test_repair_stores_what_commits_became_and_then_has_nothing_to_do(cli, repo)
 def test_repair_says_what_it_does_in_a_table(cli, repo):
     rebased(repo)
     out = cli("commits", "repair", "--dry-run", cwd=repo, env={**os.environ, "COLUMNS": "80"}).stdout
-    assert "2 links would be linked." in out
+    assert "2 links would be made." in out
     assert head(repo)[:12] in out
     assert max(map(len, out.splitlines())) <= 80
-    assert "2 links linked." in cli("commits", "repair", cwd=repo).stdout
+    assert "2 links made." in cli("commits", "repair", cwd=repo).stdout
 
 
 def test_repair_of_another_tip_and_from_another_place(cli, repo, tmp_path):
@@ -229,10 +229,8 @@ def test_relink_onto_something_else_is_what_somebody_says(cli, repo, squashed):
 @pytest.mark.parametrize(
     ("revisions", "onto", "reason"),
     [
-        ("topic", "main", "is no range"),
         ("main~1..nowhere", "main", "is no range of commits here"),
         ("topic..main~1", "main", "holds no commits"),
-        ("topic~1..topic", "main", "is linked to a run"),
         ("main~1..topic", "nowhere", "names no commit here"),
         ("main~1..topic", "0" * 40, "names no commit here"),
     ],
@@ -241,6 +239,12 @@ def test_relink_says_what_is_wrong(cli, repo, squashed, revisions, onto, reason)
     err = cli("commits", "relink", "--range", revisions, "--onto", onto, cwd=repo, code=1).stderr
     assert reason in err
     assert err.count("\n") == 1
+
+
+def test_relink_of_what_people_made_is_nothing_to_do(cli, repo, squashed):
+    done = cli("commits", "relink", "--range", "topic~1..topic", "--onto", "main", cwd=repo)
+    assert (done.stdout, done.stderr) == ("Nothing to link.\n", "")
+    assert "is no range" in cli("commits", "relink", "--range", "topic", "--onto", "main", cwd=repo, code=2).stderr
 
 
 # -- notes

@@ -30,7 +30,10 @@ commits_app.command("import-notes")(import_notes)
 @commits_app.command("show")
 def commits_show(
     revision: Annotated[
-        str, typer.Argument(metavar="[REV|RANGE]", help="A commit, or a range such as main..HEAD.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[REV|RANGE]", help="A commit (default: HEAD), or a range such as main..HEAD.", show_default=False
+        ),
     ] = "HEAD",
     *,
     repo: Repo = None,

@@ -13,7 +13,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be linke
 
 
 def repair(
-    tip: Annotated[str, typer.Argument(metavar="[TIP]", help="Whose history to look at.", show_default=False)] = "HEAD",
+    tip: Annotated[
+        str, typer.Argument(metavar="[TIP]", help="Whose history to look at; default: HEAD.", show_default=False)
+    ] = "HEAD",
     *,
     dry_run: DryRun = False,
     repo: Repo = None,

@@ -64,12 +64,16 @@ def hooks_status(*, repo: Repo = None, as_json: Json = False) -> None:
     if as_json:
         answer_json(found)
         return
+    from rye_telemetry.tables import printable
+
     for line in install.status_lines(found):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 def _show(done: Any) -> None:
+    from rye_telemetry.tables import printable
+
     for line in done.lines:
-        typer.echo(line)
+        typer.echo(printable(line))
     for remark in done.remarks:
-        talk(remark)
+        talk(printable(remark))

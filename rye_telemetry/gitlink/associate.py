@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rye_telemetry import link_queries
 from rye_telemetry.associating import Named, link_named
-from rye_telemetry.errors import RunNotFound, UsageInvalid
+from rye_telemetry.errors import InvalidRecord, RunNotFound, UsageInvalid
+from rye_telemetry.linking import check_author, check_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,11 @@ def associate_commit(  # noqa: PLR0913 (one parameter a choice of the user's)
     """Link the runs that are named, else the newest one here without a commit; return what was done, a line a run."""
     if run_ids and last is not None:
         raise UsageInvalid("--run and --last both say which runs: use one of them")
+    try:
+        source = source and check_source(source)
+        author = author and check_author(author)
+    except InvalidRecord as e:
+        raise UsageInvalid(str(e)) from e
     commit = repository.commit(revision)
     named = Named(commit.commit_hash, commit, repository.name, repository.git)
     chosen = run_ids or _newest(store, repository.name, last)

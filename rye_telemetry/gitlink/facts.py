@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rye_telemetry import link_queries
 from rye_telemetry.commits import patch_ids, read_commits
+from rye_telemetry.errors import GitUnusable
 from rye_telemetry.linking import commit_line
 from rye_telemetry.store import TelemetryStore
 
@@ -22,6 +23,9 @@ MAX_COMMITS = 5000
 def missing_facts(git: Git, repo: str, commits: Sequence[str], *, state_dir: str) -> list[Line]:
     """Return the `commit` lines of those commits that are linked and not described."""
     with TelemetryStore(state_dir) as store:
+        if not store.projector.acquire():  # who holds the lock may hold it for long; a later look finds them too
+            return []
+        store.projector.lock.release()
         wanted = store.ask(lambda index: undescribed(index, commits))
     return described(git, repo, wanted)
 
@@ -38,5 +42,8 @@ def described(git: Git, repo: str, wanted: Sequence[str]) -> list[Line]:
     if not wanted:
         return []
     commits = read_commits(git, wanted[:MAX_COMMITS])
-    known = patch_ids(git, commits)
+    try:
+        known = patch_ids(git, commits)
+    except GitUnusable:  # too large a change to wait for
+        known = {}
     return [commit_line(c, repo=repo, branch=None, patch_id=known.get(c.commit_hash)) for c in commits]

@@ -9,7 +9,7 @@ from rye_telemetry import config, paths
 from rye_telemetry.commits import patch_ids, read_commits
 from rye_telemetry.errors import GitUnusable, RyeTelemetryError
 from rye_telemetry.gitdir import hook_git, read_head
-from rye_telemetry.gitlink.reflog import last_verb
+from rye_telemetry.gitlink.reflog import last_verb, read_entries
 from rye_telemetry.gitrun import Git, clean_environment, hook_environment
 from rye_telemetry.journal import Journal
 from rye_telemetry.lines import encode_line, instant_text
@@ -100,7 +100,8 @@ def post_commit(place: Place, options: Sequence[str]) -> None:
     run_id = _open_run(place)
     if run_id is None:
         return
-    commits = read_commits(place.git, ["HEAD"])
+    at_once = place.env.get("RYE_TELEMETRY_COMMIT")  # HEAD as the hook began: another commit may have come since
+    commits = read_commits(place.git, [at_once if at_once and is_commit_hash(at_once) else "HEAD"])
     if not commits:
         return
     commit = commits[0]
@@ -135,13 +136,18 @@ def post_rewrite(place: Place, options: Sequence[str]) -> None:
         return
     now = instant_text(time.time_ns())
     by = options[0] if options[:1] in (["amend"], ["rebase"]) else "rewrite"
+    place.git.wait_s = REWRITE_WAIT_S
+    if by == "rebase":
+        from rye_telemetry.gitlink.rebased import true_pairs
+
+        commits = read_commits(place.git, list(dict.fromkeys(name for pair in pairs for name in reversed(pair))))
+        pairs = true_pairs(pairs, read_entries(place.git_dir), {commit.commit_hash: commit for commit in commits})
     place.keep(
         ("rewrite", {"repo": place.repo, "by": by, "rewrites": pairs[at : at + PAIRS_A_LINE], "rewritten_at": now})
         for at in range(0, len(pairs), PAIRS_A_LINE)
     )
     from rye_telemetry.gitlink.facts import missing_facts
 
-    place.git.wait_s = REWRITE_WAIT_S
     place.keep(missing_facts(place.git, place.repo, [new for _, new in pairs], state_dir=place.state_dir))
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOTES_REF = "refs/notes/rye-telemetry"
+_NOTES_GLOB = "refs/notes/rye-telemetr[y]"  # of a plain name git says that it is invalid until there is a note
 _REF, _MODE = "notes.rewriteRef", "notes.rewriteMode"
 _MODE_VALUE = "cat_sort_uniq"  # one run id a line, each once
 _MEMORY = {_REF: "rye-telemetry.addedRewriteRef", _MODE: "rye-telemetry.addedRewriteMode"}
@@ -56,8 +57,8 @@ def carry_notes(settings: Settings) -> None:
     refs = settings.values(_REF, everywhere=True)
     modes = settings.values(_MODE, everywhere=True)
     if not any(fnmatch.fnmatchcase(NOTES_REF, ref) for ref in refs):
-        _add(settings, _REF, NOTES_REF)
-    if not modes and not [ref for ref in refs if ref != NOTES_REF]:
+        _add(settings, _REF, _NOTES_GLOB)
+    if not modes and not [ref for ref in refs if ref not in (NOTES_REF, _NOTES_GLOB)]:
         _add(settings, _MODE, _MODE_VALUE)
 
 
@@ -69,7 +70,7 @@ def _add(settings: Settings, name: str, value: str) -> None:
 def drop_notes(settings: Settings) -> bool:
     """Take back exactly what `carry_notes` set; say whether there was something."""
     found = False
-    for name, value in ((_REF, NOTES_REF), (_MODE, _MODE_VALUE)):
+    for name, value in ((_REF, _NOTES_GLOB), (_MODE, _MODE_VALUE)):
         if settings.values(_MEMORY[name]):
             settings.remove(name, value)
             settings.remove(_MEMORY[name], "true")

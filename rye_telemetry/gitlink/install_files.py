@@ -75,6 +75,9 @@ def look_at_hook(folder: str, name: str) -> tuple[str, str | None]:
         return "absent", None
 
 
+_OWN_FOLDER = (b"dirname", b"__file__", b"__dir__", b"BASH_SOURCE", b"${0%", b"$0:h", b"sys.path[0]", b"FindBin")
+
+
 def kept_hook(folder: str, name: str) -> str:
     """Return where a hook is kept that cannot take lines of ours."""
     return os.path.join(folder, script.KEPT_FOLDER, name)
@@ -111,6 +114,11 @@ def _keep(folder: str, name: str) -> None:
     path, kept = os.path.join(folder, name), kept_hook(folder, name)
     if not os.path.islink(path) and not os.path.isfile(path):
         raise RyeTelemetryError(f"{path!r} is not a file: move it away, then install again")
+    if not _same(path, kept) and _looks_beside_itself(path):
+        raise RyeTelemetryError(
+            f"{path!r} uses files beside it, so it must stay where it is:"
+            f' call `rye-telemetry hook {name} "$@"` in it by hand, and nothing else is needed for this hook'
+        )
     os.makedirs(os.path.dirname(kept), exist_ok=True)
     if _same(path, kept):
         return  # a kill came between keeping it and putting ours in its place
@@ -123,6 +131,19 @@ def _keep(folder: str, name: str) -> None:
         os.link(path, kept)  # the hook has both names until ours takes one of them
     except OSError:  # not here, or not of this owner's file
         os.rename(path, kept)
+
+
+def _looks_beside_itself(path: str) -> bool:
+    """Say whether a program asks for its own folder, or names a file that is there: elsewhere it would not find it."""
+    data = read_hook(path) or b""
+    if b"\0" in data or not os.access(path, os.X_OK):
+        return False
+    if any(sign in data for sign in _OWN_FOLDER):
+        return True
+    folder = os.path.dirname(path)
+    names = {os.path.splitext(entry)[0] for entry in os.listdir(folder) if not entry.endswith(".sample")}
+    names -= {*script.NAMES, os.path.basename(path), script.KEPT_FOLDER}
+    return any(len(name) > 2 and os.fsencode(name) in data for name in names)
 
 
 def _same(path: str, kept: str) -> bool:

@@ -46,7 +46,7 @@ def find_place(directory: str, env: Mapping[str, str]) -> Place:
     common = os.path.join(top, _ask(top, env, "rev-parse", "--git-common-dir"))
     hooks = _ask(top, env, "rev-parse", "--git-path", "hooks")
     hooks_path = run_git(["config", "--get", "core.hooksPath"], cwd=top, env=env)
-    if not hooks:
+    if not hooks or (hooks_path.code == 0 and not hooks_path.out.strip()):
         raise GitUnusable(f"core.hooksPath is empty in {top!r}, so git runs no hook: git config --unset core.hooksPath")
     return Place(
         top=top,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from rye_telemetry.gitdir import reflog_mark, reflog_path
+from rye_telemetry.gitdir import read_regular, reflog_mark, reflog_path
 from rye_telemetry.model import is_commit_hash
 
 TYPE_CHECKING = False
@@ -59,9 +59,15 @@ class Entry:
 
     @property
     def step(self) -> str:
-        """The step of a rebase in brackets, or nothing."""
-        _, opened, step = self.action.rpartition("(")
-        return step.partition(")")[0] if opened else ""
+        """The step of a rebase, which git puts in brackets behind its own words; or nothing."""
+        verb = self.action.partition(" ")[0]
+        words, opened, step = self.action.rpartition(" (")
+        if not opened or not step.endswith(")"):
+            return ""
+        ours = (
+            words in ("rebase", "rebase -i") if verb == "rebase" else verb == "pull" and self.message != "Fast-forward"
+        )
+        return step[:-1] if ours else ""
 
     @property
     def _only_moves(self) -> bool:
@@ -96,12 +102,7 @@ def gained_entries(git: GitDir, mark: tuple[int, int]) -> list[Entry]:
 
 
 def read_entries(git: GitDir, offset: int = 0, *, limit: int = MAX_GAINED_BYTES) -> list[Entry]:
-    try:
-        with open(reflog_path(git), "rb") as f:
-            f.seek(offset)
-            data = f.read(limit)
-    except OSError:
-        return []
+    data = read_regular(reflog_path(git), offset, limit)
     return [entry for line in data.split(b"\n") if (entry := _entry(line)) is not None]
 
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rye_telemetry.commits import patch_ids, range_patch_ids, read_commits
-from rye_telemetry.errors import CommitUnknown, RunNotFound
+from rye_telemetry.errors import CommitUnknown, UsageInvalid
 from rye_telemetry.gitlink.evidence import sure_links
 from rye_telemetry.gitlink.repository import is_range
 from rye_telemetry.lines import instant_text
@@ -24,19 +24,15 @@ def relink(store: TelemetryStore, repository: Repository, *, revisions: str, ont
     """Link every run of a range to one commit: `range-patch-id` where that makes the same change, else `explicit`.
 
     Returns `commit`, `linked`, `evidence`, `looked_at` (commits of the range) and `dry_run`. CommitUnknown for a range or
-    commit that is not there, RunNotFound for a range without a run.
+    commit that is not there; a range without a run is nothing to link: CI relinks what people merge, too.
     """
     if not is_range(revisions):
-        raise CommitUnknown(f"{revisions!r} is no range: write one such as main..HEAD")
+        raise UsageInvalid(f"{revisions!r} is no range: write one such as main..HEAD")
     target = repository.commit(onto)
     names = [listed.commit_hash for listed in repository.list_commits(revisions)]
     if not names:
         raise CommitUnknown(f"{revisions!r} holds no commits: is it the other way round?")
     found = {name: sure_links(links) for name, links in store.links(names).items() if name != target.commit_hash}
-    if not any(found.values()):
-        raise RunNotFound(
-            f"no commit of {revisions!r} is linked to a run: see `rye-telemetry commits list {revisions}`"
-        )
     evidence = "range-patch-id" if _is_same_change(repository, names, target) else "explicit"
     known = {link["run_id"] for link in sure_links(store.links([target.commit_hash]).get(target.commit_hash, ()))}
     links = {link["run_id"]: link for name in reversed(names) for link in found.get(name, ())}

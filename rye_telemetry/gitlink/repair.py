@@ -119,7 +119,7 @@ def repair(store: TelemetryStore, repository: Repository, revision: str, *, dry_
     lines = [line for match in decided.matches for line in _lines(store, repository, ground, match, answer)]
     answer["looked_at"] = len(ground.olds)
     answer["candidates"] = [_candidate(match) for match in decided.candidates]
-    if not dry_run:
+    if lines and not dry_run:
         store.record_lines(lines)
         store.publish()
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from datetime import datetime
@@ -15,6 +16,7 @@ from rye_telemetry.gitlink.changes import read_change
 from rye_telemetry.gitlink.evidence import PICKS, Ground, Old, Range, sure_links
 from rye_telemetry.gitlink.order import parting_places, places_above
 from rye_telemetry.gitlink.reflog import read_entries
+from rye_telemetry.lines import instant_text
 from rye_telemetry.linking import named_runs
 from rye_telemetry.model import is_commit_hash, utf8_text
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 MAX_SIDE = 20_000  # commits beside the history looked at
 MAX_CHAIN = 2000  # commits of one branch
 MAX_TIPS = 300
+NEVER = "9999"
 MAX_MAP_BYTES = 64 * 1024 * 1024
 MAX_NAMED = 900  # SQLite before 3.32 takes 999 values a question
 MAX_BASES = 20  # branches that merged the trunk, each of which costs a process
@@ -181,6 +184,7 @@ def _names(stored: Stored, origins: dict[str, str]) -> list[str]:
 
 def _ours(repository: Repository, stored: Stored, here: dict[str, Commit]) -> dict[str, list[Fields]]:
     """Return the linked commits of this repository, and of others those that grew out of its history, step by step."""
+    name_here, born = utf8_text(repository.name), _born(repository)
     grown: dict[str, list[str]] = {}
     for name in stored.links:
         parents = stored.facts[name]["parents"] if name in stored.facts else []
@@ -188,12 +192,21 @@ def _ours(repository: Repository, stored: Stored, here: dict[str, Commit]) -> di
     found = [
         name
         for name, links in stored.links.items()
-        if name in here or any(link["repo"] == utf8_text(repository.name) for link in links)
+        if name in here or any(link["repo"] == name_here and link["linked_at"] >= born for link in links)
     ]
     found += [name for parent, names in grown.items() if parent in here for name in names]
     for name in found:
         found += grown.pop(name, [])
     return {name: stored.links[name] for name in found if sure_links(stored.links[name])}
+
+
+def _born(repository: Repository) -> str:
+    """Return an instant at which the repository was there already; before it another may have stood at its path."""
+    times = []
+    for name in ("description", "config", os.path.join("info", "exclude"), os.path.join("objects", "info"), "refs"):
+        with contextlib.suppress(OSError):
+            times.append(os.stat(os.path.join(repository.git_dir.common, name)).st_mtime_ns)
+    return instant_text(min(times)) if times else NEVER
 
 
 def _is_lost(repository: Repository, name: str, here: dict[str, Commit]) -> bool:

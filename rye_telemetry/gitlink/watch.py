@@ -6,7 +6,7 @@ import os
 import stat
 import time
 
-from rye_telemetry.gitdir import find_git, read_head, reflog_path
+from rye_telemetry.gitdir import find_git, read_head, read_regular, reflog_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from rye_telemetry.gitdir import GitDir
     from rye_telemetry.gitrun import GitProcess
-    from rye_telemetry.linking import Line
     from rye_telemetry.model import Fields
     from rye_telemetry.store import TelemetryStore
 
@@ -23,7 +22,8 @@ MAX_STATUS_BYTES = 8 * 1024 * 1024  # of the list of changed files
 MAX_LOOKED_AT = 500  # of them: the first that was changed before decides
 AT_ONCE_NS = 60_000_000
 MARGIN_NS = 20_000_000  # file times come from a clock that may be a tick or two behind
-_NO_DAEMON = ("-c", "core.fsmonitor=false")
+MAX_CONFIG_BYTES = 64 * 1024
+_NO_DAEMON = ("-c", "core.fsmonitor=false", "-c", "protocol.allow=never")
 _STATUS = ("status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=dirty", "--no-renames")
 # Files that are not as the index last saw them, whatever they hold: what was put back meanwhile is among them. A command
 # that is over at once is spared this look: it had no time to put anything back before git saw it.
@@ -52,7 +52,7 @@ class Watch:
 
     def begin_status(self, env: Mapping[str, str]) -> None:
         """Let git look for changed files while the command runs."""
-        if self.git is None or self.git.worktree is None or os.name != "posix":
+        if self.git is None or self.git.worktree is None or os.name != "posix" or _has_filters(self.git):
             return
         from rye_telemetry.errors import RyeTelemetryError
         from rye_telemetry.gitrun import clean_environment
@@ -115,11 +115,11 @@ class Watch:
 
     # -- commits
 
-    def made_commits(self, run: Fields, store: TelemetryStore, env: Mapping[str, str]) -> list[Line]:
-        """Return the lines that link the run to what HEAD's reflog says was committed while it went on."""
+    def link_commits(self, run: Fields, store: TelemetryStore, env: Mapping[str, str]) -> None:
+        """Link the run to what HEAD's reflog says was committed while it went on."""
         git = self.git or find_git(self.cwd)  # the command may have made the repository
         if git is None:
-            return []
+            return
         mark = self.head.mark if self.head else (0, 0)
         from rye_telemetry.gitlink.reflog import gained_entries
 
@@ -127,10 +127,10 @@ class Watch:
         if self.git is None:  # it may have been unpacked here with all its history
             entries = [entry for entry in entries if entry.made_at_s >= self.began_ns // 1_000_000_000]
         if not any(entry.makes_commit for entry in entries):
-            return []
-        from rye_telemetry.gitlink.moved import lines_of_entries
+            return
+        from rye_telemetry.gitlink.moved import link_entries
 
-        return lines_of_entries(entries, git, {**run, **_names(git)}, store, env)
+        link_entries(entries, git, {**run, **_names(git)}, store, env)
 
 
 def watches(project_path: str, *, began_ns: int) -> list[Watch]:
@@ -146,6 +146,15 @@ def watches(project_path: str, *, began_ns: int) -> list[Watch]:
         if other.git is not None and other.git.directory != known:
             found.insert(len(found) if known else 0, other)
     return found
+
+
+def _has_filters(git: GitDir) -> bool:
+    """Say whether the repository's own settings may name programs that git would run over its files to compare them."""
+    for path in (os.path.join(git.common, "config"), os.path.join(git.directory, "config.worktree")):
+        text = read_regular(path, 0, MAX_CONFIG_BYTES).lower()
+        if b"filter" in text or b"include" in text or len(text) == MAX_CONFIG_BYTES:
+            return True
+    return False
 
 
 def _names(git: GitDir) -> Fields:

@@ -124,7 +124,7 @@ class Recorder:
     def _link(self) -> None:
         store = self._opened()
         for watch in self.watches:
-            store.record_lines(watch.made_commits(self.run, store, self.env))
+            watch.link_commits(self.run, store, self.env)
 
     def publish(self) -> None:
         """Bring the totals up to date."""
