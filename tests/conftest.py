@@ -14,6 +14,11 @@ from rye_telemetry.store import TelemetryStore
 SCRIPT = Path(sys.executable).with_name("rye-telemetry")
 
 
+def pytest_xdist_auto_num_workers():
+    """One more than there are processors: some tests wait for signals and locks."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory, monkeypatch):
     """A fresh home; telemetry is off in it, as everywhere."""

@@ -46,11 +46,13 @@ def python(code, *arguments):
 
 @pytest.mark.usefixtures("enabled")
 def test_every_exit_code_is_the_commands_own():
+    codes = sorted({*range(8), *range(8, 120, 16), *range(120, 148), *range(148, 250, 16), *range(250, 256)})
     one = f'{RYE} run-with tool x -- sh -c "exit $0"; echo $0 $?'
-    printed = run(["bash", "-c", f"seq 0 255 | xargs -P 4 -n 1 bash -c '{one}'"]).stdout
-    assert sorted(printed.splitlines()) == sorted(b"%d %d" % (code, code) for code in range(256))
+    asked = " ".join(map(str, codes))
+    printed = run(["bash", "-c", f"echo {asked} | xargs -P 4 -n 1 bash -c '{one}'"]).stdout
+    assert sorted(printed.splitlines()) == sorted(b"%d %d" % (code, code) for code in codes)
     recorded = runs()
-    assert sorted(r["exit_code"] for r in recorded) == list(range(256))
+    assert sorted(r["exit_code"] for r in recorded) == codes
     assert {(r["outcome"], r["error"]) for r in recorded if r["exit_code"] in (0, 3)} == {
         ("success", None),
         ("failure", "exited with status 3"),
