@@ -66,6 +66,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.only and options.output:
         parser.error("--output keeps a whole run: leave out --only")
+    if options.output:
+        options.output = options.output.resolve()  # timing a command changes the working directory
     return options
 
 

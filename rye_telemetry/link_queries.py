@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rye_telemetry.lines import decode_json
+from rye_telemetry.links import COMMIT_COLUMNS, LINK_COLUMNS
 from rye_telemetry.model import EVIDENCE, utf8_text
 
 if TYPE_CHECKING:
@@ -17,29 +18,16 @@ if TYPE_CHECKING:
     Value = TypeVar("Value")
 
 AT_ONCE = 500  # SQLite before 3.32 takes 999 values a question
-LINK_FIELDS = (
-    "commit_hash",
-    "run_id",
-    "evidence",
-    "repo",
-    "commit_source",
-    "commit_author",
-    "linked_at",
-    "from_commit",
-    "contested_by",
-    "action",
-)
 OF_RUN = ("outcome", "started_at", "duration_ms", "agent", "model", "workflow", "session_id")
-COMMIT_FIELDS = ("commit_hash", "repo", "branch", "parents", "tree", "parent_tree", "patch_id")
 _RANK = {evidence: rank for rank, evidence in enumerate(EVIDENCE)}
 _SELECT_LINKS = (
     "SELECT "  # noqa: S608 (constants)
-    + ", ".join(f"links.{name}" for name in LINK_FIELDS)
+    + ", ".join(f"links.{name}" for name in LINK_COLUMNS)
     + ", items.item_type, items.item_id, "
     + ", ".join(f"runs.{name}" for name in OF_RUN)
     + " FROM links LEFT JOIN runs USING (run_id) LEFT JOIN items USING (item)"
 )
-_LINK_KEYS = (*LINK_FIELDS, "item_type", "item_id", *OF_RUN)
+_LINK_KEYS = (*LINK_COLUMNS, "item_type", "item_id", *OF_RUN)
 LATEST = "9999"
 _EARLIER_LOOKED_AT = 1000  # runs of a repository that began before one that they may have gone beside
 
@@ -120,10 +108,10 @@ def find_commits(index: Index, *, tree: str | None, patch_id: str | None) -> lis
 def _facts(index: Index, column: str, values: Iterable[str]) -> list[Fields]:
     found = []
     for some in _portions(list(values)):
-        names = ", ".join(COMMIT_FIELDS)
+        names = ", ".join(COMMIT_COLUMNS)
         question = f"SELECT {names} FROM commits WHERE {column} IN ({_places(some)})"  # noqa: S608 (constants)
         for row in index.db.execute(question, list(some)):
-            fact: Fields = dict(zip(COMMIT_FIELDS, row, strict=True))
+            fact: Fields = dict(zip(COMMIT_COLUMNS, row, strict=True))
             fact["parents"] = decode_json(fact["parents"]) if fact["parents"] else []
             found.append(fact)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rye_telemetry.errors import InvalidRecord
-from rye_telemetry.model import COMMIT_SOURCES, MAX_LABEL, clean_text
+from rye_telemetry.model import COMMIT_SOURCES, MAX_LABEL, clean_text, is_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,14 +149,6 @@ def named_runs(message: str) -> list[str]:
     return list(
         dict.fromkeys(value for name, value in trailers(message) if name.lower() == "rye-run" and is_run_id(value))
     )
-
-
-_HEX = frozenset("0123456789abcdef")
-
-
-def is_run_id(text: str) -> bool:
-    parts = text.split("-")
-    return [len(part) for part in parts] == [8, 4, 4, 4, 12] and all(set(part) <= _HEX for part in parts)
 
 
 def link_line(  # noqa: PLR0913 (one parameter a field)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rye_telemetry.model import Fields
 
-_LINK_COLUMNS = (
+LINK_COLUMNS = (
     "commit_hash",
     "run_id",
     "evidence",
@@ -26,10 +26,10 @@ _LINK_COLUMNS = (
     "contested_by",
     "action",
 )
-_COMMIT_COLUMNS = ("commit_hash", "repo", "branch", "parents", "tree", "parent_tree", "patch_id")
+COMMIT_COLUMNS = ("commit_hash", "repo", "branch", "parents", "tree", "parent_tree", "patch_id")
 # A link that was a candidate only becomes one when it is said without a doubt.
 _NEW_LINK = (
-    f"INSERT INTO links VALUES ({','.join('?' * len(_LINK_COLUMNS))})"  # noqa: S608 (constants)
+    f"INSERT INTO links VALUES ({','.join('?' * len(LINK_COLUMNS))})"  # noqa: S608 (constants)
     " ON CONFLICT DO UPDATE SET contested_by=NULL WHERE contested_by IS NOT NULL AND excluded.contested_by IS NULL"
 )
 # What a user says of a link later counts; everything else is said once.
@@ -37,9 +37,9 @@ _SAID_AGAIN = (
     "UPDATE links SET commit_source=?, commit_author=?, linked_at=?"
     " WHERE commit_hash=? AND run_id=? AND evidence='explicit' AND linked_at<=?"
 )
-_LATER = ",".join(f"{name}=coalesce(excluded.{name},{name})" for name in _COMMIT_COLUMNS[1:])
+_LATER = ",".join(f"{name}=coalesce(excluded.{name},{name})" for name in COMMIT_COLUMNS[1:])
 _COMMIT = (
-    f"INSERT INTO commits VALUES ({','.join('?' * len(_COMMIT_COLUMNS))})"  # noqa: S608 (constants)
+    f"INSERT INTO commits VALUES ({','.join('?' * len(COMMIT_COLUMNS))})"  # noqa: S608 (constants)
     f" ON CONFLICT (commit_hash) DO UPDATE SET {_LATER}"
 )
 _OF_COMMIT = "SELECT run_id, repo, commit_source, commit_author, linked_at, contested_by FROM links WHERE commit_hash=?"
@@ -50,7 +50,7 @@ def apply(db: sqlite3.Connection, fields: Fields) -> None:
     if fields["kind"] == "link":
         _apply_link(db, fields)
     elif fields["kind"] == "commit":
-        db.execute(_COMMIT, [_text(fields.get(name)) for name in _COMMIT_COLUMNS])
+        db.execute(_COMMIT, [_text(fields.get(name)) for name in COMMIT_COLUMNS])
     else:
         repo = _text(fields.get("repo"))
         for old, new in fields["rewrites"]:
@@ -60,7 +60,7 @@ def apply(db: sqlite3.Connection, fields: Fields) -> None:
 
 
 def _apply_link(db: sqlite3.Connection, fields: Fields) -> None:
-    row = [_text(fields.get(name)) for name in _LINK_COLUMNS]
+    row = [_text(fields.get(name)) for name in LINK_COLUMNS]
     if db.execute(_NEW_LINK, row).rowcount:
         commit = fields["commit_hash"]
         known = db.execute("SELECT new FROM rewrites WHERE old=?", (commit,)).fetchall()

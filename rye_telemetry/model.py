@@ -127,6 +127,12 @@ def is_commit_hash(text: object) -> bool:
     return type(text) is str and len(text) in HASH_LENGTHS and set(text) <= _HEX and set(text) != {"0"}
 
 
+def is_run_id(text: str) -> bool:
+    """Say whether it has the form of our run ids: a UUID, in small letters."""
+    parts = text.split("-")
+    return [len(part) for part in parts] == [8, 4, 4, 4, 12] and all(set(part) <= _HEX for part in parts)
+
+
 def check_path(path: object) -> str:
     try:
         text = os.fsdecode(path)  # type: ignore[arg-type]

@@ -13,8 +13,8 @@ from rye_telemetry.gitlink.reflog import last_verb, read_entries
 from rye_telemetry.gitrun import Git, clean_environment, hook_environment
 from rye_telemetry.journal import Journal
 from rye_telemetry.lines import encode_line, instant_text
-from rye_telemetry.linking import TRAILER, commit_line, guess_source, is_run_id, link_line
-from rye_telemetry.model import is_commit_hash
+from rye_telemetry.linking import TRAILER, commit_line, guess_source, link_line
+from rye_telemetry.model import is_commit_hash, is_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from rye_telemetry.commits import patch_ids, read_commits
 from rye_telemetry.errors import GitUnusable
 from rye_telemetry.gitlink.notes import REF
 from rye_telemetry.lines import instant_text
-from rye_telemetry.linking import commit_line, guess_source, is_run_id, link_line
+from rye_telemetry.linking import commit_line, guess_source, link_line
+from rye_telemetry.model import is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rye_telemetry.errors import GitUnusable
-from rye_telemetry.linking import is_run_id
+from rye_telemetry.model import is_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

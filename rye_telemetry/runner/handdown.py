@@ -6,6 +6,7 @@ import os
 
 from rye_telemetry.files import make_private_dir, open_fd, try_unlink
 from rye_telemetry.lines import decode_json
+from rye_telemetry.model import is_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _HEX = frozenset("0123456789abcdef")
 def parent_run_id(env: Mapping[str, str]) -> str | None:
     """Return the id of the run that we stand in; anything that is no run id is nobody's."""
     found = env.get(RUN_ID, "")
-    return found if _is_run_id(found) else None
+    return found if is_run_id(found) else None
 
 
 def child_environment(env: Mapping[str, str], *, run_id: str, report: str | None) -> dict[str, str]:
@@ -65,11 +66,6 @@ def trace_parent(given: str, run_id: str) -> str:
         and set(parts[2]) != {"0"}
     )
     return f"00-{parts[1]}-{span}-{parts[3]}" if valid else f"00-{digits}-{span}-01"
-
-
-def _is_run_id(text: str) -> bool:
-    parts = text.split("-")
-    return [len(part) for part in parts] == [8, 4, 4, 4, 12] and all(set(part) <= _HEX for part in parts)
 
 
 def make_report(state_dir: str, run_id: str) -> str:
