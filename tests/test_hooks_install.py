@@ -1004,3 +1004,21 @@ def test_every_shipped_hook_runs_by_itself(tmp_path):
             check=False,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_program_that_uses_files_beside_it_stays_where_it_is(cli, repo):
+    path = put(hooks(repo) / "post-commit", "#!/usr/bin/env python3\nimport helper\n")
+    (hooks(repo) / "helper.py").write_text("")
+    before = look(hooks(repo))
+    assert (
+        'call `rye-telemetry hook post-commit "$@"` in it by hand' in cli("hooks", "install", cwd=repo, code=1).stderr
+    )
+    assert look(hooks(repo)) == before
+    assert commit(repo).stderr == ""
+    assert path.read_text().endswith("import helper\n")
+
+
+def test_an_empty_hooks_path_is_told_and_nothing_is_written(cli, repo):
+    git(repo, "config", "core.hooksPath", "")
+    assert "core.hooksPath is empty" in cli("hooks", "install", cwd=repo, code=1).stderr
+    assert git(repo, "status", "--porcelain").stdout == ""
