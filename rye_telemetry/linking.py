@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TRAILER = "Rye-Run"
 # Set by the services themselves; CI alone is what the rest agree on.
-_CI_VARIABLES = (
+CI_VARIABLES = (
     "CI",
     "GITHUB_ACTIONS",
     "GITLAB_CI",
@@ -106,7 +106,7 @@ def check_author(author: object) -> str:
 
 def guess_source(commit: Commit, env: Mapping[str, str]) -> str:
     """Return ci in a CI environment, llm where an agent is named as author or in a trailer, else manual."""
-    if any(env.get(name, "").lower() not in _NOT_CI for name in _CI_VARIABLES):
+    if any(env.get(name, "").lower() not in _NOT_CI for name in CI_VARIABLES):
         return "ci"
     signed = [commit.author, *(value for name, value in trailers(commit.message) if name.lower() in _SIGNING_TRAILERS)]
     return "llm" if any(names_agent(text) for text in signed) else "manual"

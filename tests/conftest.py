@@ -1,4 +1,4 @@
-"""Every test gets a home of its own; nothing here can reach the user's."""
+"""Every test gets a home of its own, and none of its runner's settings; nothing here can reach the user's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rye_telemetry.linking import CI_VARIABLES
 from rye_telemetry.store import TelemetryStore
 
 SCRIPT = Path(sys.executable).with_name("rye-telemetry")
@@ -28,7 +29,10 @@ def home(tmp_path_factory, monkeypatch):
             "USER_SPACE",
             "TRACEPARENT",
             "NO_COLOR",
+            "FORCE_COLOR",
             "VIRTUAL_ENV",
+            "PRE_COMMIT",
+            *CI_VARIABLES,
         ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
