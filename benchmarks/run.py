@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bake import measure_bake
 from bench import FULL, QUICK, Bench, Row, say
 from commits import measure_commits
 from environments import NotInstalled
@@ -34,6 +35,7 @@ MEASURES = {
     "run-with": measure_run_with,
     "hooks": measure_hooks,
     "commits": measure_commits,
+    "bake": measure_bake,
     "peers": measure_peers,
     "reading": measure_reading,
     "rebuild": measure_rebuild,

@@ -126,7 +126,29 @@ def link(state_dir: str, runs_a_commit: int) -> dict[str, float]:
         return {"links": sum(map(len, store.links(commits).values()))}
 
 
-TASKS = {"link": link, "history": make_history, "record": record, "count": count, "rebuild": rebuild}
+def record_files(state_dir: str, count: int) -> dict[str, int]:
+    """Record three runs of each file that lies below the home's project, by its path."""
+    from rye_telemetry.store import TelemetryStore
+
+    files = sorted(Path("project/.ai").resolve().glob("*/item-*"))
+    types = {"directives": "directive", "tools": "tool"}
+    with TelemetryStore(state_dir) as store:
+        for number, path in enumerate(files * 3):
+            item_type = types[path.parent.name]
+            store.record_execution(path.stem, item_type, "success", 1.5 + number % 100, path=str(path))
+    if len(files) != count:
+        raise SystemExit(f"{count} files were wanted, {len(files)} are there")
+    return {"items": len(files)}
+
+
+TASKS = {
+    "items": record_files,
+    "link": link,
+    "history": make_history,
+    "record": record,
+    "count": count,
+    "rebuild": rebuild,
+}
 
 if __name__ == "__main__":
     _, task, directory, number = sys.argv

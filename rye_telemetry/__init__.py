@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rye_telemetry.api import (
         TelemetryContext,
         clear_telemetry,
+        export_telemetry,
         get_rye_state_dir,
         run_with,
         telemetry_status,
@@ -24,6 +25,7 @@ _ROOMS = {
     "TelemetryStore": "store",
     "clear_telemetry": "api",
     "configure_telemetry": "config",
+    "export_telemetry": "api",
     "get_rye_state_dir": "api",
     "run_with": "api",
     "telemetry_status": "api",
@@ -35,6 +37,7 @@ __all__ = [
     "TelemetryStore",
     "clear_telemetry",
     "configure_telemetry",
+    "export_telemetry",
     "get_rye_state_dir",
     "run_with",
     "telemetry_status",

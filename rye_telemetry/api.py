@@ -71,6 +71,30 @@ def clear_telemetry(item_id: str | None = None) -> Fields:
         return {"success": False, "error": str(e)}
 
 
+def export_telemetry(item_id: str, item_path: str | os.PathLike[str]) -> Fields:
+    """Bake an item's numbers into its file, as `bake ITEM --item-path FILE` does.
+
+    Returns `success`, `changed` and what `bake --json` says of the file; where it is refused `error` and `code`.
+    """
+    from rye_telemetry.config import read_settings
+    from rye_telemetry.paths import find_project
+    from rye_telemetry.publish.numbers import Scope
+    from rye_telemetry.publish.order import Order, carry_out, wish_by
+    from rye_telemetry.publish.telling import file_json
+
+    path = os.path.abspath(item_path)
+    try:
+        settings = read_settings(os.environ, find_project(os.path.dirname(path), os.environ))
+        wish = wish_by(settings, extras=(), scope=Scope())
+        store = _reading_store(enabled=settings.enabled)
+        order = Order(item_id=item_id, item_path=path)
+        report = carry_out(order, wish, store, cwd=os.path.dirname(path), env=os.environ)
+    except RyeTelemetryError as e:
+        return {"success": False, "changed": False, "error": str(e)}
+    done = {"success": not report.failed, "changed": bool(report.changed), **file_json(report.outcomes[0])}
+    return done if done["success"] else {**done, "error": done["message"]}
+
+
 async def run_with(
     item_type: str, item_id: str, project_path: str | os.PathLike[str], params: Mapping[str, object] | None = None
 ) -> Fields:

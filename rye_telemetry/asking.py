@@ -117,3 +117,11 @@ def instant(text: str | None, *, now: datetime | None = None) -> str | None:
     except (ValueError, OverflowError) as e:
         raise UsageInvalid(f"{text!r} is no time: write 7d, 2h, 30m, 2026-11-20 or 2026-11-20T12:00:00Z") from e
     return then.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def days_since(then: str | None, *, now: datetime | None = None) -> float | None:
+    """Return how many days lie between an instant of `instant` and now, to a tenth."""
+    if then is None:
+        return None
+    begun = datetime.fromisoformat(then.replace("Z", "+00:00"))
+    return round(((now or datetime.now(timezone.utc)) - begun).total_seconds() / 86400, 1)

@@ -25,15 +25,30 @@ BOOLS = dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", 
 
 
 class Setting:
-    """One setting: its dotted name below `telemetry:`, what it is when nothing is said, what it may be, and why."""
+    """One setting: its dotted name below `telemetry:`, what it is when nothing is said, what it may be, and why.
 
-    __slots__ = ("choices", "default", "help", "name")
+    `form`: choice (one of `choices`), words (a list of some of them), command (a list of words) or change (a text).
+    `of_project`: a project's file may set it too, and wins.
+    """
 
-    def __init__(self, name: str, *, default: object, choices: tuple[object, ...], help: str) -> None:  # noqa: A002 (its word)
+    __slots__ = ("choices", "default", "form", "help", "name", "of_project")
+
+    def __init__(  # noqa: PLR0913 (all that a setting is)
+        self,
+        name: str,
+        *,
+        default: object,
+        help: str,  # noqa: A002 (its word)
+        choices: tuple[object, ...] = (),
+        form: str = "choice",
+        of_project: bool = False,
+    ) -> None:
         self.name = name
         self.default = default
         self.choices = choices
         self.help = help
+        self.form = form
+        self.of_project = of_project
 
 
 SETTINGS = (
@@ -43,6 +58,55 @@ SETTINGS = (
         default="none",
         choices=("none", "fsync"),
         help="fsync: a recorded run survives a power cut too; every run waits for the disk.",
+    ),
+    Setting(
+        "bake.fields",
+        default=[],
+        form="words",
+        choices=(
+            "timeout_count",
+            "p95_duration_ms",
+            "content_hash",
+            "first_run",
+            "window_days",
+            "success_rate_low",
+        ),
+        of_project=True,
+        help="Further fields that are baked into items.",
+    ),
+    Setting(
+        "bake.signed",
+        default="skip",
+        choices=("skip", "resign"),
+        of_project=True,
+        help="What a hook does with an item whose signature a bake would break.",
+    ),
+    Setting(
+        "bake.sign_command",
+        default=["rye", "sign", "{path}"],
+        form="command",
+        help="What signs items anew; the paths stand in for {path}. Never read from a project's file.",
+    ),
+    Setting(
+        "bake.min_change.total_runs",
+        default="10%, 10",
+        form="change",
+        of_project=True,
+        help="A hook bakes an item again when its runs are more than one of these off what it says.",
+    ),
+    Setting(
+        "bake.min_change.success_rate",
+        default="0.01",
+        form="change",
+        of_project=True,
+        help="The same for its success rate.",
+    ),
+    Setting(
+        "bake.min_change.avg_duration_ms",
+        default="10%",
+        form="change",
+        of_project=True,
+        help="The same for its average duration.",
     ),
 )
 DEFAULT_DURABILITY = "none"
@@ -132,26 +196,18 @@ def read_run_settings(env: Mapping[str, str], project_path: str) -> tuple[Consen
 
 def read_settings(env: Mapping[str, str], project_path: str) -> Settings:
     """Return every setting and where it comes from. Never raises; what could not be read is in `consent.warning`."""
-    consent = read_consent(env, project_path)
-    values: dict[str, object] = {setting.name: setting.default for setting in SETTINGS}
-    sources = dict.fromkeys(values, "default")
-    try:
-        path = user_config_path(env)
-        found = _read_all(path)[0]
-    except (ConfigInvalid, StateUnavailable):
-        path, found = "", {}
-    for name, value in found.items():
-        if value is not None:
-            values[name], sources[name] = value, f"user config: {path}"
-    values["enabled"], sources["enabled"] = consent.enabled, consent.decided_by
-    return Settings(consent=consent, values=values, sources=sources)
+    from rye_telemetry.config_sources import read_settings as read
+
+    return read(env, project_path)
 
 
 def list_settings(env: Mapping[str, str], project_path: str) -> dict[str, object]:
-    """Return config_path, warning and settings: name, value, source, default, choices, help of each.
+    """Return config_path, warning and settings: name, value, source, default, choices, values, help of each.
 
-    Raises StateUnavailable where no home directory is known.
+    `values` says in words what it may be. Raises StateUnavailable where no home directory is known.
     """
+    from rye_telemetry.config_values import values_text
+
     path = user_config_path(env)
     now = read_settings(env, project_path)
     rows = [
@@ -161,6 +217,7 @@ def list_settings(env: Mapping[str, str], project_path: str) -> dict[str, object
             "source": now.sources[setting.name],
             "default": setting.default,
             "choices": list(setting.choices),
+            "values": values_text(setting),
             "help": setting.help,
         }
         for setting in SETTINGS
@@ -186,12 +243,21 @@ def change_settings(values: Mapping[str, object], *, env: Mapping[str, str], pro
     path = user_config_path(env)
     changed = set_values(path, {f"{SECTION}.{name}": value for name, value in values.items()})
     done: dict[str, object] = {"success": True, "settings": dict(values), "config_path": path, "changed": changed}
+    from rye_telemetry.config_values import choice_text
+
+    now = read_settings(env, project_path)
+    notes = [
+        f"{name} is {choice_text(now.values[name])} here all the same: {now.sources[name]} decides"
+        for name, value in values.items()
+        if name != "enabled" and now.values[name] != value
+    ]
     if "enabled" in values:
         done["enabled"] = values["enabled"]
-        consent = read_consent(env, project_path)
-        if consent.enabled != values["enabled"]:
-            state = "on" if consent.enabled else "off"
-            done["note"] = one_line(f"telemetry is {state} here all the same: {consent.decided_by} decides")
+        if now.enabled != values["enabled"]:
+            state = "on" if now.enabled else "off"
+            notes.insert(0, f"telemetry is {state} here all the same: {now.consent.decided_by} decides")
+    if notes:
+        done["note"] = one_line("; ".join(notes))
     return done
 
 
@@ -229,15 +295,12 @@ def parse_setting(text: str) -> tuple[str, object]:
 
 def parse_value(setting: Setting, said: str) -> object:
     """Return what a user typed for a setting as its value. Raises UsageInvalid."""
-    for choice in setting.choices:
-        if said.strip().lower() == choice_text(choice):
-            return choice
-    words = " or ".join(choice_text(choice) for choice in setting.choices)
-    raise UsageInvalid(f"{setting.name} is {words}, not {said!r}")
+    from rye_telemetry.config_values import typed_value, values_text
 
-
-def choice_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        return typed_value(setting, said)
+    except ValueError as e:
+        raise UsageInvalid(f"{setting.name} is {values_text(setting)}, not {said!r}") from e
 
 
 def one_line(text: str) -> str:
@@ -311,15 +374,8 @@ def _read_hot(path: str) -> tuple[Mapping[str, object], str | None]:
     from rye_telemetry.config_scan import scan_settings
 
     found = scan_settings(text, section=SECTION, hot=_HOT)
-    return (found, None) if found is not None else _parse_all(text, path)
-
-
-def _read_all(path: str) -> tuple[Mapping[str, object], str | None]:
-    data = read_config_bytes(path)
-    return _parse_all(decode_config(data, path), path) if data else ({}, None)
-
-
-def _parse_all(text: str, path: str) -> tuple[Mapping[str, object], str | None]:
+    if found is not None:
+        return found, None
     from rye_telemetry.config_tree import read_document
 
-    return read_document(text, path=path).settings(SETTINGS, section=SECTION)
+    return read_document(text, path=path).settings([s for s in SETTINGS if s.name in _HOT], section=SECTION)

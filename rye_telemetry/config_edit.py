@@ -34,7 +34,7 @@ _NAMES_OF_BLOCK_TEXT = ("|", ">")
 
 
 def set_values(path: str, values: Mapping[str, object]) -> bool:
-    """Set dotted names to bools or texts; True means changed. See `config.set_values`."""
+    """Set dotted names to bools, texts or lists of texts; True means changed. See `config.set_values`."""
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
     try:
@@ -63,8 +63,8 @@ def edit_bytes(data: bytes, values: Mapping[str, object], *, path: str) -> bytes
 
 
 def _edit(document: Document, keys: Sequence[str], value: object) -> str:
-    place = _find(document, keys)
-    if place.is_set and document.value(place.at) == value and type(document.value(place.at)) is type(value):
+    place = _find(document, keys, takes_list=isinstance(value, list))
+    if place.is_set and document.said(place.at) == value and type(document.said(place.at)) is type(value):
         return document.text
     kept = _rest(document, keys)
     for candidate in _candidates(document, place, value):
@@ -72,8 +72,8 @@ def _edit(document: Document, keys: Sequence[str], value: object) -> str:
             edited = read_document(candidate, path=document.path)
         except ConfigInvalid:
             continue
-        found = _find(edited, keys)
-        if found.is_set and edited.value(found.at) == value and _rest(edited, keys) == kept:
+        found = _find(edited, keys, takes_list=isinstance(value, list))
+        if found.is_set and edited.said(found.at) == value and _rest(edited, keys) == kept:
             return candidate
     raise document.fault(place.line, f"{'.'.join(keys)} cannot be set in this shape", "write it there by hand")
 
@@ -89,7 +89,7 @@ class _Place:
         self.is_set = depth == len(keys)
 
 
-def _find(document: Document, keys: Sequence[str]) -> _Place:
+def _find(document: Document, keys: Sequence[str], *, takes_list: bool) -> _Place:
     if not document.events:
         return _Place(-1, keys, 0, 1)
     aliased = set(document.targets.values())
@@ -111,7 +111,7 @@ def _find(document: Document, keys: Sequence[str]) -> _Place:
         if child is None:
             return _Place(at, keys, depth, event.line)
         at = child
-    if event.kind not in ("scalar", "alias"):
+    if event.kind not in ("scalar", "alias", "seq" if takes_list else ""):
         raise document.fault(event.line, f"{name} is not a single value", "replace it by hand")
     return _Place(at, keys, depth, event.line)
 
@@ -147,8 +147,7 @@ def _candidates(document: Document, place: _Place, value: object) -> Iterator[st
     if place.at < 0:
         yield _with_lines(text, document.end, _block(place.missing, value, 0, 2), text)
     elif place.is_set:
-        event = document.events[place.at]
-        yield _with_scalar(text, event.start, event.end, _scalar(value, event.style), event.style)
+        yield from _replaced(document, place, value)
     elif document.events[place.at].kind == "scalar":
         yield from _filled(document, place, value)
     elif document.events[place.at].style == "{":
@@ -156,6 +155,29 @@ def _candidates(document: Document, place: _Place, value: object) -> Iterator[st
     else:
         yield from _into_block(document, place, value)
     yield from _round_trip(document, place.keys, value)
+
+
+def _replaced(document: Document, place: _Place, value: object) -> Iterator[str]:
+    """Put a value where another stands; a list of several lines moves to the line of its key."""
+    text, event = document.text, document.events[place.at]
+    if event.kind != "seq":
+        yield _with_scalar(text, event.start, event.end, _scalar(value, event.style), event.style)
+        return
+    last = _last(document, place.at)
+    end, key = document.events[last].end, document.events[place.at - 1]
+    new = _scalar(value, document.events[place.at + 1].style)
+    head = text[: event.start].rstrip(" " + _BREAKS)
+    if not event.style and head.endswith(":") and len(head) >= key.end:
+        yield f"{head} {new}{text[end:]}"
+    yield text[: event.start] + new + text[end:]
+
+
+def _last(document: Document, at: int) -> int:
+    """Return the last event of a node that stands in the text: the ends of block forms do not."""
+    last = document.after(at) - 1
+    while document.events[last].kind == "end" and not document.events[last].end > document.events[last].start:
+        last -= 1
+    return last
 
 
 def _with_scalar(text: str, start: int, end: int, new: str, style: str) -> str:
@@ -203,10 +225,7 @@ def _into_block(document: Document, place: _Place, value: object) -> Iterator[st
     lines = _block(place.missing, value, first.column, _step(document))
     if place.at == 0:
         yield _with_lines(text, document.end, lines, text)
-    last = document.after(place.at) - 1
-    while document.events[last].kind == "end" and not document.events[last].end > document.events[last].start:
-        last -= 1
-    end = document.events[last].end
+    end = document.events[_last(document, place.at)].end
     yield _with_lines(text, end if text[end - 1 : end] in _BREAKS else _next_line(text, end), lines, text)
     yield _with_lines(text, first.start - first.column, lines, text)
 
@@ -253,6 +272,8 @@ def _flow(keys: Sequence[str], value: object, quote: str) -> str:
 def _scalar(value: object, style: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(_scalar(word, '' if style in _NAMES_OF_BLOCK_TEXT else style) for word in value)}]"
     text = str(value)
     is_word = text.replace("_", "").replace("-", "").isalnum() and text[0].isalpha() and text.isascii()
     if style == "'" and text.isprintable():

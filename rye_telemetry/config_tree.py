@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from rye_telemetry.config import BOOLS, choice_text, one_line
+from rye_telemetry.config import BOOLS, one_line
+from rye_telemetry.config_values import choice_text, read_value, values_text
 from rye_telemetry.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -99,28 +100,57 @@ class Document:
     def is_null(self, at: int) -> bool:
         return self.value(at) is None
 
+    def words(self, at: int) -> object:
+        """Return a sequence of texts as they are written, numbers and bools too; NotPlain for anything else."""
+        at = self.targets.get(at, at)
+        if self.events[at].kind != "seq":
+            return NotPlain
+        found, at = [], at + 1
+        while self.events[at].kind != "end":
+            event = self.events[self.targets.get(at, at)]
+            if event.kind != "scalar" or event.tag not in (None, "!", _TAG + "str") or self.value(at) is None:
+                return NotPlain
+            found.append(event.value)
+            at = self.after(at)
+        return found
+
+    def said(self, at: int) -> object:
+        """Return a scalar as `value` does, a sequence as `words` does."""
+        found = self.words(at)
+        return self.value(at) if found is NotPlain else found
+
     def settings(self, table: Sequence[Setting], *, section: str) -> tuple[dict[str, object], str | None]:
         """Return the values of the settings that are there, null ones left out, and a warning about those left aside.
 
         Raises ConfigInvalid where consent itself cannot be read.
         """
         found: dict[str, object] = {}
-        warning = None
+        warnings: list[str] = []
         for setting in table:
-            at = self._find(section, *setting.name.split("."))
-            if at is None or self.is_null(at):
+            try:
+                at = self._find(section, *setting.name.split("."))
+            except ConfigInvalid as e:
+                if "." not in setting.name:
+                    raise
+                warnings.append(f"{e}; until then what stands there counts for nothing")
                 continue
-            value = self.value(at)
-            if value in setting.choices and type(value) is type(setting.default):
-                found[setting.name] = value
-                continue
-            words = " or ".join(choice_text(choice) for choice in setting.choices)
-            what = f"{section}.{setting.name} is neither {words.replace(' or ', ' nor ')}"
-            fault = self.fault(self.events[at].line, what, f"write {words} there")
-            if isinstance(setting.default, bool):
-                raise fault
-            warning = f"{fault}; until then it is {choice_text(setting.default)}"
-        return found, warning
+            try:
+                if at is not None and not self.is_null(at):
+                    found[setting.name] = self._setting(at, setting, section)
+            except ConfigInvalid as e:
+                if isinstance(setting.default, bool):
+                    raise
+                warnings.append(f"{e}; until then it is {choice_text(setting.default)}")
+        return found, "; ".join(dict.fromkeys(warnings)) or None
+
+    def _setting(self, at: int, setting: Setting, section: str) -> object:
+        try:
+            return read_value(setting, self.said(at))
+        except ValueError as e:
+            words, what = values_text(setting), f"{section}.{setting.name} is not what it may be"
+            if setting.form == "choice":
+                what = f"{section}.{setting.name} is neither {words.replace(' or ', ' nor ')}"
+            raise self.fault(self.events[at].line, what, f"write {words} there") from e
 
     def _find(self, *keys: str) -> int | None:
         at: int | None = 0

@@ -15,6 +15,11 @@ RyeTelemetryError            exit 1
 ├── GitMissing               there is no git to ask
 ├── GitUnusable              git refuses, or what stands there is no repository
 ├── CommitUnknown            a revision that names no commit, or several
+├── BakeRefused              a file that no telemetry block can be put into, or taken from, safely
+├── FileUnreadable           what was named is no file that can be read
+├── FileNotReplaced          a file that cannot be replaced whole, as it is, by us, now
+├── SigningFailed            the command that signs items is missing, or failed
+├── MergeFailed              exit 129: three versions of an item are not merged, nothing is written
 ├── IndexUnusable            the derived index is missing, corrupt or stale; never shown, it is rebuilt
 └── JournalCorrupt           a journal file that cannot be read at all
 
@@ -90,6 +95,32 @@ class GitUnusable(RyeTelemetryError):
 
 class CommitUnknown(RyeTelemetryError):
     """A revision names no commit of the repository, or several."""
+
+
+class BakeRefused(RyeTelemetryError):
+    """A file that no block can be put into, or taken from, without harm; `code` names the reason for programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class FileUnreadable(RyeTelemetryError):
+    """What was named is no regular file, or one that may not be read."""
+
+
+class FileNotReplaced(RyeTelemetryError):
+    """A file that cannot be replaced as it is; it has its old bytes."""
+
+
+class SigningFailed(RyeTelemetryError):
+    """The command that signs items is not there, or ended badly."""
+
+
+class MergeFailed(RyeTelemetryError):
+    """Three versions of an item could not be merged; what git handed over is as it was."""
+
+    exit_code = 129  # up to 128 git takes for conflicts that are in the file, and the other side would be lost unseen
 
 
 class IndexUnusable(RyeTelemetryError):

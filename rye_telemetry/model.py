@@ -54,6 +54,7 @@ RUN_FIELDS = (
     "item_type",
     "item_id",
     "path",
+    "content_hash",
     "outcome",
     "started_at",
     "ended_at",

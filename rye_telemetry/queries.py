@@ -122,3 +122,9 @@ def _where(equal: dict[str, str | None]) -> tuple[str, list[object]]:
     given = {name: utf8_text(value) for name, value in equal.items() if value is not None}
     text = " AND ".join(f"{name}=?" for name in given)
     return (f" WHERE {text}" if text else ""), list(given.values())
+
+
+def read_places(index: Index) -> list[tuple[tuple[str, str], list[str]]]:
+    """Return ((type, id), recorded paths) of every item."""
+    rows = index.db.execute("SELECT item_type, item_id, paths FROM items ORDER BY item")
+    return [((item_type, item_id), decode_json(paths)) for item_type, item_id, paths in rows]

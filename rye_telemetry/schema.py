@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from rye_telemetry.model import Fields
 
-FORMAT = 2
+FORMAT = 3
 RUN_COLUMNS = tuple(name for name in RUN_FIELDS if name not in ("item_type", "item_id"))
 SCHEMA = """
 -- What has been read of each journal segment. A segment that is not the one remembered here means: rebuild.
@@ -62,6 +62,7 @@ CREATE TABLE runs (
     run_id TEXT PRIMARY KEY,
     item INTEGER NOT NULL REFERENCES items (item),
     path TEXT,
+    content_hash TEXT,          -- SHA-256 of the item's file as the run began, its telemetry block left out
     outcome TEXT NOT NULL,
     started_at TEXT NOT NULL,
     ended_at TEXT,

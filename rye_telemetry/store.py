@@ -261,6 +261,25 @@ class TelemetryStore:
         """Return the one run whose id starts with `prefix`; RunNotFound otherwise."""
         return self.ask(lambda index: _queries().read_run(index, prefix))
 
+    def window(
+        self, item_type: str, item_id: str, *, since: str | None = None, content_hash: str | None = None
+    ) -> Fields:
+        """Return the fields of `get` up to `paths`, rate, percentiles and `first_run`, of only some of an item's runs.
+
+        Those that started at `since` or later (RFC 3339 with milliseconds and Z), of the version with this hash. Runs that
+        were pruned, or imported as totals, are never among them.
+        """
+        return self.ask(
+            lambda index: _window_queries().read_window(
+                index, item_type, item_id, since=since, content_hash=content_hash
+            )
+        )
+
+    def first_runs(self, items: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Return {(type, id): when its first run started}, without those items whose first run is not known any more."""
+        wanted = list(items)  # the question may be put twice
+        return self.ask(lambda index: _window_queries().read_first_runs(index, wanted))
+
     def links(self, commits: Iterable[str]) -> dict[str, list[Fields]]:
         """Return {commit: links to its runs} of those commits that have any. Fields: docs/schema.md."""
         return self.ask(lambda index: _link_queries().read_links(index, commits))
@@ -322,6 +341,12 @@ def _queries() -> Any:
     from rye_telemetry import queries
 
     return queries
+
+
+def _window_queries() -> Any:
+    from rye_telemetry import window_queries
+
+    return window_queries
 
 
 def _link_queries() -> Any:

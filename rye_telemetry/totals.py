@@ -176,6 +176,21 @@ class Totals:
         }
 
 
+def success_bounds(found: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return the Wilson 95 % interval of an item's success rate (Wilson, 1927); None without a judged run.
+
+    `found` has the published counts.
+    """
+    judged = sum(found[f"{outcome}_count"] for outcome in JUDGED)
+    if not judged:
+        return None, None
+    rate, z2 = found["success_count"] / judged, 1.959964**2
+    middle = rate + z2 / (2 * judged)
+    spread = math.sqrt(z2 * (rate * (1 - rate) / judged + z2 / (4 * judged * judged)))
+    whole = 1 + z2 / judged
+    return max(0.0, (middle - spread) / whole), min(1.0, (middle + spread) / whole)
+
+
 PUBLISHED_COUNTS = ("success", "failure", "timeout", "cancelled", "abandoned", "partial")
 STATE_FIELDS = tuple(name for name in Totals.__slots__ if name not in ("item_type", "item_id"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from rye_telemetry import config, config_tree
 from rye_telemetry.config import read_consent, read_run_settings, read_settings, set_values
 from rye_telemetry.config_edit import _replace, edit_bytes
 from rye_telemetry.config_scan import scan_settings
+from rye_telemetry.config_values import choice_text
 from rye_telemetry.errors import ConfigInvalid, StateBusy, UsageInvalid
 
 ON = "telemetry:\n  enabled: true\n"
@@ -253,15 +255,14 @@ def test_forced_on_with_an_unreadable_file_says_so(env, user_file):
     assert "defaults" in consent.warning
 
 
-def test_every_setting_is_a_name_below_telemetry_and_its_default_a_choice():
+def test_every_setting_is_a_name_below_telemetry_and_its_default_is_one_that_may_be_typed():
     for setting in config.SETTINGS:
-        assert setting.default in setting.choices
         assert setting.help.endswith(".")
+        typed = shlex.join(setting.default) if setting.form == "command" else choice_text(setting.default).strip("[]")
+        assert config.parse_setting(f"telemetry.{setting.name}={typed}") == (setting.name, setting.default)
         for choice in setting.choices:
-            assert config.parse_setting(f"telemetry.{setting.name}={config.choice_text(choice)}") == (
-                setting.name,
-                choice,
-            )
+            value = [choice] if setting.form == "words" else choice
+            assert config.parse_setting(f"{setting.name}={choice_text(choice)}") == (setting.name, value)
 
 
 def test_unknown_key_names_the_nearest():
@@ -686,12 +687,13 @@ def test_command_opts_in_and_says_which_file_it_wrote(cli, home):
 def test_command_lists_every_setting_with_its_source(cli, home):
     listed = cli("configure").stdout
     for setting in config.SETTINGS:
-        assert f"{setting.name} = {config.choice_text(setting.default)}    from: default" in listed
+        assert f"{setting.name} = {choice_text(setting.default)}    from: default" in listed
         assert setting.help in listed
     cli("configure", "--set", "telemetry.durability=fsync", "--set", "enabled=true")
     found = json.loads(cli("configure", "--json").stdout)
-    assert [(row["name"], row["value"]) for row in found["settings"]] == [("enabled", True), ("durability", "fsync")]
-    assert {row["source"] for row in found["settings"]} == {f"user config: {home / '.ai' / 'config.yaml'}"}
+    changed = found["settings"][:2]
+    assert [(row["name"], row["value"]) for row in changed] == [("enabled", True), ("durability", "fsync")]
+    assert {row["source"] for row in changed} == {f"user config: {home / '.ai' / 'config.yaml'}"}
 
 
 def test_command_refuses_what_it_does_not_understand(cli, home):

@@ -69,6 +69,12 @@ def test_the_demo_records_what_it_says_and_keeps_it_where_it_is_told(cli, tmp_pa
     ]
     assert [word in done.stdout for word in ("  hook\n", "  rewritten\n")] == [True, True]
 
+    item = ".ai/tools/flaky_check.py"
+    assert f"baked {item} (8 runs, success rate 0.75)\n" in done.stdout
+    diff = done.stdout.partition("\n$ git diff\n")[2].partition("\n$ ")[0].splitlines()
+    assert [line for line in diff if line.startswith("-")] == [f"--- a/{item}"]
+    assert "+#   success_rate: 0.75" in diff
+    assert f"stripped {item}\n" in done.stdout
     git = ["git", "-C", str(kept / "project")]
     assert subprocess.run([*git, "status", "--porcelain"], capture_output=True, check=True).stdout == b""
     log = subprocess.run([*git, "log", "--format=%an"], capture_output=True, text=True, check=True).stdout

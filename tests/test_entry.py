@@ -109,4 +109,4 @@ def test_ctrl_c_at_any_moment_of_the_start_leaves_no_traceback(enabled):
             os.killpg(process.pid, signal.SIGINT)
         said = process.communicate(timeout=10)[1]
         assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT, 1)  # 1: the interpreter itself was starting
-        assert b"rye_telemetry" not in said, said
+        assert b"rye_telemetry/" not in said, said  # the line of the script that imports us may stand there

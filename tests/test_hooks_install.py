@@ -728,6 +728,7 @@ def test_the_real_pre_commit_and_ours_go_on_in_any_order(ours, repo, tmp_path, p
             "post-commit": "installed",
             "post-rewrite": "absent",
             "prepare-commit-msg": "installed",
+            "pre-commit": "absent",
         }
         assert report["how"]["post-commit"] == "moved"
     said = tmp_path / "said"
@@ -953,13 +954,14 @@ def test_status_tells_outdated_from_installed(ours, repo):
     def states():
         return json.loads(ours.run("status", "--json", cwd=repo).stdout)["hooks"]
 
-    assert states() == dict.fromkeys(NAMES, "absent")
+    assert states() == dict.fromkeys([*NAMES, "pre-commit"], "absent")
     ours.run("install", "--notes", cwd=repo)
-    assert states() == {"post-commit": "installed", "post-rewrite": "installed", "prepare-commit-msg": "absent"}
+    none = {"prepare-commit-msg": "absent", "pre-commit": "absent"}
+    assert states() == {"post-commit": "installed", "post-rewrite": "installed", **none}
     path = hooks(repo) / "post-commit"
     path.write_text(path.read_text().replace("</dev/null ", ""))
     (hooks(repo) / "post-rewrite").chmod(0o644)
-    assert states() == {"post-commit": "outdated", "post-rewrite": "outdated", "prepare-commit-msg": "absent"}
+    assert states() == {"post-commit": "outdated", "post-rewrite": "outdated", **none}
     ours.run("install", cwd=repo)
     assert states()["post-commit"] == "installed"
     (ours.bin / "rye-telemetry").unlink()
@@ -990,7 +992,7 @@ def test_uninstall_says_when_there_is_nothing(cli, repo):
 
 def test_the_json_of_status_is_stable(cli, repo):
     assert list(json.loads(cli("hooks", "status", "--json", cwd=repo).stdout)) == [
-        "hooks_dir", "hooks", "how", "trailers", "notes", "managers", "global", "enabled",
+        "hooks_dir", "hooks", "how", "trailers", "notes", "guard", "strip", "bake", "check", "managers", "global", "enabled", "merge_driver",
     ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ import pytest
 from rye_telemetry.errors import RyeTelemetryError, UsageInvalid
 from rye_telemetry.items import install
 from rye_telemetry.items.install import TOOLS, install_tools
+from rye_telemetry.store import TelemetryStore
 
 METADATA = ("__version__", "__tool_type__", "__executor_id__", "__category__", "__tool_description__")
 # Stands for a rye-telemetry that pipx installed: it says what it was asked, in the exit code it was told to end with.
@@ -269,14 +270,27 @@ def test_usage_lines_run_as_written_from_the_folder(folder, project, home):
     assert sorted(os.listdir(folder)) == sorted(TOOLS)
 
 
-def test_export_bakes_or_says_that_this_version_cannot(folder, project):
-    done = run(sys.executable, folder / "export.py", "--item-id", "my_tool", "--item-path", ".ai/tools/my_tool.py")
-    import rye_telemetry
+def test_export_bakes_the_item_as_its_usage_line_says(folder, project, enabled):
+    line = ("--item-id", "my_tool", "--item-path", ".ai/tools/my_tool.py")
+    path = project / ".ai" / "tools" / "my_tool.py"
+    before = path.read_bytes()
+    assert answer(run(sys.executable, folder / "export.py", *line))["changed"] is False
+    assert path.read_bytes() == before
+    with TelemetryStore() as store:
+        store.record_execution("my_tool", "tool", "success", 12.5)
+    told = answer(run(sys.executable, folder / "export.py", *line))
+    assert (told["changed"], told["result"], told["telemetry"]["total_runs"]) == (True, "baked", 1)
+    assert path.read_bytes().startswith(before)
+    assert b"#   total_runs: 1\n" in path.read_bytes()
+    assert answer(run(sys.executable, folder / "export.py", *line))["changed"] is False
 
-    if hasattr(rye_telemetry, "export_telemetry"):
-        assert "success" in json.loads(done.stdout)
-    else:
-        assert "not available in this version" in answer(done, code=1)["error"]
+
+def test_a_baked_tool_is_not_an_edited_one(folder, project, enabled, cli):
+    with TelemetryStore() as store:
+        store.record_execution("status", "tool", "success", 12.5)
+    cli("bake", "status", "--item-path", folder / "status.py")
+    assert b"total_runs: 1" in (folder / "status.py").read_bytes()
+    assert "edited" not in cli("init", cwd=project).stdout
 
 
 def test_runtime_of_rye_gives_everything_as_params(folder, project, tmp_path):
@@ -298,9 +312,8 @@ def test_files_of_every_name_in_the_working_directory_disturb_nothing(folder, tm
     for name in ("json.py", "rye_telemetry.py", "lib.py", "argparse.py"):
         (tmp_path / name).write_text("raise SystemExit('shadowed')\n")
     answer(run(sys.executable, folder / "status.py", cwd=tmp_path))
-    assert "not available" in answer(
-        run(sys.executable, folder / "export.py", "--item-id", "x", "--item-path", "y", cwd=tmp_path), code=1
-    )["error"] or hasattr(__import__("rye_telemetry"), "export_telemetry")
+    done = run(sys.executable, folder / "export.py", "--item-id", "x", "--item-path", "y", cwd=tmp_path)
+    assert answer(done)["result"] == "nothing_recorded"
 
 
 # Where the interpreter has no rye_telemetry

@@ -399,6 +399,7 @@ def test_runs_come_newest_first_and_are_filtered(store):
 def test_every_field_of_a_run_comes_back(store):
     fields = make_run(
         path="/p",
+        content_hash="0" * 64,
         exit_code=3,
         signal="SIGTERM",
         error="e",

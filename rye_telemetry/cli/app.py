@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rye_telemetry.cli.bake import bake, publish_payload
 from rye_telemetry.cli.clear import clear
 from rye_telemetry.cli.commits import associate_commit, commits_app
 from rye_telemetry.cli.configure import configure
 from rye_telemetry.cli.demo import demo
 from rye_telemetry.cli.doctor import doctor
+from rye_telemetry.cli.guard import guard
 from rye_telemetry.cli.hook import hook
 from rye_telemetry.cli.hooks import hooks_app
 from rye_telemetry.cli.init import init
@@ -74,9 +76,12 @@ def root(
 app.command(cls=RunWith)(run_with)
 for command in (configure, status, clear, doctor, rebuild, init, demo):
     app.command()(command)
+app.command()(guard)
 app.command(hidden=True)(hook)
 app.add_typer(runs_app, name="runs")
 app.command("associate-commit")(associate_commit)
+app.command()(bake)
+app.command("publish-payload")(publish_payload)
 app.add_typer(commits_app, name="commits")
 app.add_typer(hooks_app, name="hooks")
 

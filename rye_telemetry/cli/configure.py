@@ -41,7 +41,7 @@ def _say(done: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         answer_json(done)
         return
-    from rye_telemetry.config import choice_text
+    from rye_telemetry.config_values import choice_text
 
     for name, value in done["settings"].items():
         typer.echo(
@@ -58,10 +58,9 @@ def _show(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         answer_json(found)
         return
-    from rye_telemetry.config import choice_text
+    from rye_telemetry.config_values import choice_text
 
     for setting in found["settings"]:
-        choices = " or ".join(map(choice_text, setting["choices"]))
         typer.echo(f"{setting['name']} = {choice_text(setting['value'])}    from: {setting['source']}")
-        typer.echo(f"    {setting['help']}\n    {choices}; default: {choice_text(setting['default'])}")
+        typer.echo(f"    {setting['help']}\n    {setting['values']}; default: {choice_text(setting['default'])}")
     typer.echo(f"\nTo change one: rye-telemetry configure --set KEY=VALUE\nwhich writes {found['config_path']}")

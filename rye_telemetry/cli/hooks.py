@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Annotated, Any
 
@@ -20,21 +21,36 @@ Global = Annotated[
 
 
 @hooks_app.command("install")
-def hooks_install(
+def hooks_install(  # noqa: PLR0913 (one option each)
     *,
     everywhere: Global = False,
     trailers: Annotated[bool, typer.Option("--trailers", help="Also name the run in each commit's message.")] = False,
     notes: Annotated[bool, typer.Option("--notes", help="Also keep the run in refs/notes/rye-telemetry.")] = False,
+    bake: Annotated[bool, typer.Option("--bake", help="Also bake what is committed, before it is.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Also refuse a commit that a bake would change.")] = False,
+    strip: Annotated[bool, typer.Option("--strip", help="Also take the numbers out of what is committed.")] = False,
+    guard: Annotated[bool, typer.Option("--guard", help="Also refuse to commit a telemetry store.")] = False,
+    merge_driver: Annotated[
+        bool, typer.Option("--merge-driver", help="Also let git merge items without conflicts in their numbers.")
+    ] = False,
     repo: Repo = None,
 ) -> None:
     """Link commits to runs by git hooks; hooks that are there go on as before. Twice is once.
 
-    Example: rye-telemetry hooks install --trailers
+    Example: rye-telemetry hooks install --bake --guard
     """
     from rye_telemetry.gitlink import install
 
+    asked = {"guard": guard, "strip": strip, "bake": bake, "check": check}
+    wanted = install.Wanted(trailers=trailers, notes=notes, steps=[step for step, on in asked.items() if on])
     put = install.install_everywhere if everywhere else install.install_hooks
-    _show(put(repo or working_directory(), trailers=trailers, notes=notes, env=os.environ))
+    place = repo or working_directory()
+    done = put(place, wanted, env=os.environ)
+    if merge_driver:
+        from rye_telemetry.publish.merge_install import install_merge_driver
+
+        done.lines += install_merge_driver(place, os.environ)
+    _show(done)
 
 
 @hooks_app.command("uninstall")
@@ -43,10 +59,15 @@ def hooks_uninstall(*, everywhere: Global = False, repo: Repo = None) -> None:
 
     Example: rye-telemetry hooks uninstall
     """
+    from rye_telemetry.errors import GitUnusable
     from rye_telemetry.gitlink import install
+    from rye_telemetry.publish.merge_install import uninstall_merge_driver
 
     take = install.uninstall_everywhere if everywhere else install.uninstall_hooks
-    done = take(repo or working_directory(), env=os.environ)
+    place = repo or working_directory()
+    done = take(place, env=os.environ)
+    with contextlib.suppress(GitUnusable):  # no repository here
+        done.lines += uninstall_merge_driver(place, os.environ)
     _show(done)
     if not done.lines:
         talk("no hook of ours is there")
@@ -59,14 +80,19 @@ def hooks_status(*, repo: Repo = None, as_json: Json = False) -> None:
     Example: rye-telemetry hooks status --json
     """
     from rye_telemetry.gitlink import install
+    from rye_telemetry.publish.merge_install import has_merge_driver
 
-    found = install.hooks_status(repo or working_directory(), env=os.environ)
+    place = repo or working_directory()
+    found = {
+        **install.hooks_status(place, env=os.environ),
+        "merge_driver": has_merge_driver(place, os.environ),
+    }
     if as_json:
         answer_json(found)
         return
     from rye_telemetry.tables import printable
 
-    for line in install.status_lines(found):
+    for line in (*install.status_lines(found), f"merge driver: {'on' if found['merge_driver'] else 'off'}"):
         typer.echo(printable(line))
 
 

@@ -35,6 +35,7 @@ def perform(env: Mapping[str, str], *, keep: str | None, write: Write) -> None:
         run_items(stage, write)
         show_totals(stage, write)
         commit_and_rewrite(stage, write)
+        bake_and_strip(stage, write)
         close_stage(stage, write, keep=keep)
     finally:
         if keep is None:
@@ -87,6 +88,16 @@ def commit_and_rewrite(stage: Stage, write: Write) -> None:
     write(f"\n$ git commit --amend -m '{AMENDED}'\n")
     stage.git("commit", "--quiet", "--amend", "--message", AMENDED)
     show(stage, write, "commits", "show", "HEAD")
+
+
+def bake_and_strip(stage: Stage, write: Write) -> None:
+    """Put an item's numbers into its file, show that nothing else changed, and take them out again."""
+    path = stage.path_of(SHOWN_ITEM)
+    show(stage, write, "bake", path)
+    write(f"\n$ git diff\n{stage.git('diff', '--no-color', '--no-ext-diff', '--', path)}")
+    show(stage, write, "bake", "--strip", path)
+    stage.git("diff", "--exit-code", "--no-ext-diff")
+    write("\n$ git diff --exit-code && echo as before\nas before\n")
 
 
 def close_stage(stage: Stage, write: Write, *, keep: str | None) -> None:

@@ -40,8 +40,13 @@ class Stage:
         self.state_dir = self.home / ".local" / "state" / "rye"
         self.env = child_environment(env, home=self.home, state_dir=self.state_dir)
 
-    def git(self, *arguments: str) -> None:
-        self._checked(["git", "-C", str(self.project), *arguments])
+    def git(self, *arguments: str) -> str:
+        return self._checked(["git", "-C", str(self.project), *arguments])
+
+    def path_of(self, item_id: str) -> str:
+        """Return the path of a tool's file, as one would type it in the project."""
+        [path] = (self.project / ".ai" / "tools").glob(f"{item_id}.*")
+        return path.relative_to(self.project).as_posix()
 
     def rye(self, *arguments: str, exit_code: int = 0) -> str:
         """Run a command of ours as a user would, and return what it printed."""

@@ -7,20 +7,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rye_telemetry.config import read_consent
-from rye_telemetry.errors import GitMissing, GitUnusable, RyeTelemetryError
+from rye_telemetry.errors import GitMissing, GitUnusable, RyeTelemetryError, UsageInvalid
 from rye_telemetry.gitlink import install_global
 from rye_telemetry.gitlink.install_config import Settings, carry_notes, drop_notes
-from rye_telemetry.gitlink.install_files import look_at_hook, put_hook, read_hook, take_hook
+from rye_telemetry.gitlink.install_files import MOVED, look_at_hook, put_hook, read_hook, take_hook
 from rye_telemetry.gitlink.install_place import find_place, managers, remarks
-from rye_telemetry.gitlink.install_script import NAMES, block, has_notes
+from rye_telemetry.gitlink.install_script import NAMES, STEPS, block, by_hand, has_notes, steps_of
 from rye_telemetry.paths import find_project
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rye_telemetry.gitlink.install_place import Place
 
 _TRAILERS = "prepare-commit-msg"
+_STEPS = "pre-commit"
+_AGAINST = {"strip": frozenset(("bake", "check")), "bake": frozenset(("strip",)), "check": frozenset(("strip",))}
 _WAYS = {
     "own": "a file of ours",
     "inserted": "in the hook that was there",
@@ -37,14 +39,24 @@ class Done:
     remarks: list[str] = field(default_factory=list)
 
 
-def install_hooks(directory: str, *, trailers: bool, notes: bool, env: Mapping[str, str]) -> Done:
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for beside the hooks that link; `steps` are names of install_script.STEPS."""
+
+    trailers: bool = False
+    notes: bool = False
+    steps: Sequence[str] = ()
+
+
+def install_hooks(directory: str, wanted: Wanted, *, env: Mapping[str, str]) -> Done:
     """Install in the repository that `directory` is in; what an earlier install switched on stays on."""
+    _check(wanted)
     place = find_place(directory, env)
     done = Done()
-    names = _put(place.hooks_dir, done, trailers=trailers, notes=notes)
-    if notes:
+    put = _put(place.hooks_dir, done, wanted)
+    if wanted.notes:
         carry_notes(_settings(place))
-    done.remarks += remarks(place, names)
+    done.remarks += remarks(place, {name: by_hand(name, text) for name, text in put.items()})
     if not read_consent(env, find_project(place.top, env)).enabled:
         done.remarks.append("telemetry is off: hooks record nothing until `rye-telemetry configure --enabled true`")
     return done
@@ -63,29 +75,30 @@ def uninstall_hooks(directory: str, *, env: Mapping[str, str]) -> Done:
     return done
 
 
-def install_everywhere(directory: str, *, trailers: bool, notes: bool, env: Mapping[str, str]) -> Done:
+def install_everywhere(directory: str, wanted: Wanted, *, env: Mapping[str, str]) -> Done:
     """Install for every repository made or cloned from now on, and for the one that `directory` is in."""
+    _check(wanted)
     done = Done()
     with install_global.global_settings(env) as settings:
         everywhere = install_global.find_everywhere(settings)
         if everywhere.by is None:
             install_global.make_template(settings)
-        _put(everywhere.hooks_dir, done, trailers=trailers, notes=notes)
+        _put(everywhere.hooks_dir, done, wanted)
         if everywhere.by is None:
             install_global.use_template(settings)
-        if notes:
+        if wanted.notes:
             carry_notes(settings)
     if everywhere.by != "core.hooksPath":
         done.remarks.append(
             "new repositories and clones get the hooks; one that is there gets them by `git init` or `hooks install` in it"
         )
-    _also_here(done, directory, trailers=trailers, notes=notes, env=env)
+    _also_here(done, directory, wanted, env=env)
     return done
 
 
-def _also_here(done: Done, directory: str, *, trailers: bool, notes: bool, env: Mapping[str, str]) -> None:
+def _also_here(done: Done, directory: str, wanted: Wanted, *, env: Mapping[str, str]) -> None:
     try:
-        here = install_hooks(directory, trailers=trailers, notes=notes, env=env)
+        here = install_hooks(directory, wanted, env=env)
     except GitUnusable as e:
         done.remarks.append(f"only for repositories to come: {e}")
         return
@@ -116,12 +129,14 @@ def hooks_status(directory: str, *, env: Mapping[str, str]) -> dict[str, Any]:
     """Say how our hooks stand; the shape is that of `hooks status --json`."""
     place = find_place(directory, env)
     looked = {name: look_at_hook(place.hooks_dir, name) for name in NAMES}
+    steps = _steps_there(place.hooks_dir) if looked[_STEPS][0] != "absent" else []
     return {
         "hooks_dir": place.hooks_dir,
         "hooks": {name: state for name, (state, _) in looked.items()},
         "how": {name: way for name, (_, way) in looked.items()},
         "trailers": looked[_TRAILERS][0] != "absent",
         "notes": _notes_on(place.hooks_dir),
+        **{step: step in steps for step in STEPS},
         "managers": managers(place),
         "global": _global_status(env),
         "enabled": read_consent(env, find_project(place.top, env)).enabled,
@@ -133,8 +148,9 @@ def status_lines(found: Mapping[str, Any]) -> list[str]:
     lines = [f"hooks folder: {found['hooks_dir']}"]
     for name, state in found["hooks"].items():
         way = found["how"][name]
-        lines.append(f"{name}: {state}{f' ({_WAYS[way]})' if way else ''}")
-    lines += [f"{word}: {'on' if found[word] else 'off'}" for word in ("trailers", "notes")]
+        words = "after the hook that was there" if (name, way) == (_STEPS, "chained") else _WAYS.get(way)
+        lines.append(f"{name}: {state}{f' ({words})' if words else ''}")
+    lines += [f"{word}: {'on' if found[word] else 'off'}" for word in ("trailers", "notes", *STEPS)]
     lines.append(f"hook managers: {', '.join(found['managers']) or 'none'}")
     there = [name for name, state in found["global"]["hooks"].items() if state != "absent"]
     lines.append(f"every new repository: {', '.join(there) or 'no hook of ours'}")
@@ -152,14 +168,30 @@ def _global_status(env: Mapping[str, str]) -> dict[str, Any]:
     return {"by": everywhere.by, "hooks_dir": everywhere.hooks_dir if everywhere.by else None, "hooks": hooks}
 
 
-def _put(hooks_dir: str, done: Done, *, trailers: bool, notes: bool) -> list[str]:
-    trailers = trailers or look_at_hook(hooks_dir, _TRAILERS)[0] != "absent"
-    notes = notes or _notes_on(hooks_dir)
-    names = [name for name in NAMES if trailers or name != _TRAILERS]
-    for name in names:
-        said = put_hook(hooks_dir, name, block(name, notes=notes))
-        done.lines.append(_line(hooks_dir, name, said))
-    return names
+def _put(hooks_dir: str, done: Done, wanted: Wanted) -> dict[str, bytes]:
+    """Put in what is wanted and what an earlier install was asked for; return {hook: our part of it}."""
+    before = _steps_there(hooks_dir)
+    steps = {*before, *wanted.steps} - {opposite for step in wanted.steps for opposite in _AGAINST.get(step, ())}
+    done.remarks += [f"{step} is off now: the hook cannot do both" for step in before if step not in steps]
+    asked = {_TRAILERS: wanted.trailers or look_at_hook(hooks_dir, _TRAILERS)[0] != "absent", _STEPS: bool(steps)}
+    notes = wanted.notes or _notes_on(hooks_dir)
+    put = {name: block(name, notes=notes, steps=steps) for name in NAMES if asked.get(name, True)}
+    for name, text in put.items():
+        done.lines.append(_line(hooks_dir, name, put_hook(hooks_dir, name, text)))
+    return put
+
+
+def _check(wanted: Wanted) -> None:
+    if any(_AGAINST.get(step, frozenset()) & {*wanted.steps} for step in wanted.steps):
+        raise UsageInvalid(
+            "strip takes out what bake and check want there, so no commit would pass: ask for one of them"
+        )
+
+
+def _steps_there(hooks_dir: str) -> list[str]:
+    """Return what our pre-commit hook does, be it where it belongs or where a hook manager moved it."""
+    places = [os.path.join(hooks_dir, _STEPS + ending) for ending in ("", *(ending for ending, _ in MOVED))]
+    return next((steps for place in places if (steps := steps_of(read_hook(place) or b""))), [])
 
 
 def _notes_on(hooks_dir: str) -> bool:

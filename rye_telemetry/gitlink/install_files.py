@@ -41,9 +41,9 @@ def _put(folder: str, name: str, text: bytes) -> str:
     if data is not None and _may_change(path) and script.takes_lines(data):
         _write(path, script.insert(data, text, name), like=os.lstat(path))
         return "installed in the hook that was there"
-    _keep(folder, name)
+    _keep(folder, name, script.by_hand(name, text))
     _write(path, script.chaining_file(name, text), like=None)
-    return "installed before the hook that was there"
+    return f"installed {'after' if name == 'pre-commit' else 'before'} the hook that was there"
 
 
 def take_hook(folder: str, name: str) -> str | None:
@@ -110,14 +110,14 @@ def _may_change(path: str) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and os.access(path, os.X_OK)
 
 
-def _keep(folder: str, name: str) -> None:
+def _keep(folder: str, name: str, by_hand: str) -> None:
     path, kept = os.path.join(folder, name), kept_hook(folder, name)
     if not os.path.islink(path) and not os.path.isfile(path):
         raise RyeTelemetryError(f"{path!r} is not a file: move it away, then install again")
     if not _same(path, kept) and _looks_beside_itself(path):
         raise RyeTelemetryError(
             f"{path!r} uses files beside it, so it must stay where it is:"
-            f' call `rye-telemetry hook {name} "$@"` in it by hand, and nothing else is needed for this hook'
+            f" call `{by_hand}` in it by hand, and nothing else is needed for this hook"
         )
     os.makedirs(os.path.dirname(kept), exist_ok=True)
     if _same(path, kept):

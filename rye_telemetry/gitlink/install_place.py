@@ -100,11 +100,18 @@ def _is_husky(hooks_dir: str, texts: Sequence[bytes]) -> bool:
     return ".husky" in hooks_dir.split(os.sep)[-2:] or any(b"husky" in text[:400] for text in texts)
 
 
-def remarks(place: Place, names: Sequence[str]) -> list[str]:
-    """Return what a user should know before relying on hooks in this place, one line each."""
-    said = [_REMARKS[manager].format(names=", ".join(names)) for manager in managers(place) if manager in _REMARKS]
-    if os.path.basename(place.hooks_dir) == "_" and "husky" in managers(place):
-        said.insert(0, _HUSKY.format(folder=place.hooks_dir, names=", ".join(names)))
+def remarks(place: Place, calls: Mapping[str, str]) -> list[str]:
+    """Return what a user should know before relying on hooks in this place, one line each.
+
+    `calls`: of each hook that was installed, the command that does the same when it is called by hand.
+    """
+    found = managers(place)
+    said = [_REMARKS[manager].format(names=", ".join(calls)) for manager in found if manager in _REMARKS]
+    if os.path.basename(place.hooks_dir) == "_" and "husky" in found:
+        linking = ", ".join(name for name in calls if name != "pre-commit")
+        said.insert(0, _HUSKY.format(folder=place.hooks_dir, names=linking))
+    if found and "pre-commit" in calls:
+        said += [_IN_SETTINGS[manager].format(call=calls["pre-commit"]) for manager in found]
     if _is_tracked(place):
         said.append(
             f"git tracks {place.hooks_dir!r}: what changed there is a change in the repository, yours to commit"
@@ -127,6 +134,13 @@ _REMARKS = {
     "call `rye-telemetry hook NAME` from its settings",
     "pre-commit": "pre-commit is in use: after a `pre-commit install -t NAME` (NAME: {names}) run "
     "`rye-telemetry hooks install` again",
+}
+
+
+_IN_SETTINGS = {
+    "husky": "with husky, `{call}` at the end of .husky/pre-commit does what our pre-commit hook does",
+    "lefthook": "with lefthook, a last job of pre-commit, `run: {call}`, does what our pre-commit hook does",
+    "pre-commit": "pre-commit has hooks of ours for its own settings, which do what our pre-commit hook does: hooks/README.md",
 }
 
 

@@ -9,11 +9,23 @@ import sys
 
 from rye_telemetry.errors import RyeTelemetryError
 
-NAMES = ("post-commit", "post-rewrite", "prepare-commit-msg")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+NAMES = ("post-commit", "post-rewrite", "prepare-commit-msg", "pre-commit")
+# What pre-commit can be asked for, in the order in which it is done, and the command that does it.
+STEPS = {
+    "guard": "guard --staged",
+    "strip": "bake --strip --staged --hook",
+    "bake": "bake --staged --hook",
+    "check": "bake --check --staged --hook",
+}
 KEPT_FOLDER = "rye-telemetry"  # in the hooks folder: hooks that cannot take our lines, run from there
 
 _PATH_LOOKUP = b"    command -v rye-telemetry >/dev/null"
 _NOTES = (b"set -- hook post-commit\n", b"set -- hook post-commit --notes\n")
+_STEPS = re.compile(rb"(?m)^(  for rye_telemetry_step in )([a-z ]+)(?=; do$)")
 _SHELLS = frozenset((b"sh", b"bash", b"dash", b"ash", b"ksh", b"ksh93", b"mksh", b"zsh"))
 # Left out: `-r` may not run a command by its path, `-a` would export the rewrite map, `-C` not write the file it passes through.
 _SHELL_FLAG = re.compile(rb"-[befhlmpuvxE]+|--|--posix|--norc|--noprofile")
@@ -41,7 +53,7 @@ shift
 )
 
 
-def block(name: str, *, notes: bool = False) -> bytes:
+def block(name: str, *, notes: bool = False, steps: Collection[str] = STEPS) -> bytes:
     """Return our part of hook `name`: from mark to mark, with the command that runs now."""
     data = _shipped(name)
     found = _found(data, name)
@@ -49,7 +61,13 @@ def block(name: str, *, notes: bool = False) -> bytes:
         raise RyeTelemetryError(f"the hook {name} of this installation is damaged: install rye-telemetry again")
     text = data[slice(*found)]
     head, lookup, rest = text.partition(_PATH_LOOKUP)
-    return (head.replace(*_NOTES) if notes else head) + _command_line() + lookup + rest
+    head = head.replace(*_NOTES) if notes else head
+    return _with_steps(head, steps) + _command_line() + lookup + rest
+
+
+def _with_steps(text: bytes, steps: Collection[str]) -> bytes:
+    asked = " ".join(step for step in STEPS if step in steps)
+    return _STEPS.sub(lambda found: found[1] + asked.encode(), text)
 
 
 def own_file(name: str, text: bytes) -> bytes:
@@ -156,13 +174,26 @@ def state(data: bytes, name: str) -> str:
     if not there:
         return "absent"
     command = _command_of(there)
-    plain = there.replace(command, b"", 1).replace(_NOTES[1], _NOTES[0]).rstrip(b"\n")
+    plain = _with_steps(there.replace(command, b"", 1).replace(_NOTES[1], _NOTES[0]), STEPS).rstrip(b"\n")
     shipped = _shipped(name)
     return "installed" if plain == part(shipped, name).rstrip(b"\n") and _is_there(command) else "outdated"
 
 
 def has_notes(data: bytes) -> bool:
     return _NOTES[1] in part(data, "post-commit")
+
+
+def steps_of(data: bytes) -> list[str]:
+    """Return what our part of a pre-commit hook does, in its order."""
+    found = _STEPS.search(part(data, "pre-commit"))
+    return [step for step in STEPS if found and step.encode() in found[2].split()]
+
+
+def by_hand(name: str, text: bytes) -> str:
+    """Return what a hook of the user's own would call to do what our part of it does."""
+    if name != "pre-commit":
+        return f'rye-telemetry hook {name} "$@"'
+    return " && ".join(f"rye-telemetry {STEPS[step]}" for step in steps_of(text))
 
 
 def _command_of(text: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rye_telemetry.errors import RyeTelemetryError, UsageInvalid
+from rye_telemetry.errors import BakeRefused, RyeTelemetryError, UsageInvalid
 
 TOOLS = ("lib.py", "configure.py", "status.py", "clear.py", "export.py", "run_with.py")
 FOLDER = os.path.join(".ai", "tools", "rye", "telemetry")
@@ -16,7 +16,10 @@ RELEASED: dict[str, tuple[str, ...]] = {
     "configure.py": ("e21691ebb55e4aa250b355aab87f9eac2164dc5fecd0935ec5f3d1533b11339b",),
     "status.py": ("1fd972874c63bd3d5b2980750f7da3d96d8aee2882261b308fee585168a951d4",),
     "clear.py": ("9dac507ac336e6026c27f9cd956d61ccc45e01b3609b1d5dd5989c0f93927cd1",),
-    "export.py": ("7d27b8ee8e33502cfee6889e3170e6d9ceb299b61382ced61ab7fbce2516b774",),
+    "export.py": (
+        "7d27b8ee8e33502cfee6889e3170e6d9ceb299b61382ced61ab7fbce2516b774",
+        "5d42d3e50854e5af3c445d1736518350b99d022af61632ef54cf75ad9b4a8ef5",
+    ),
     "run_with.py": ("92eb7bcaae643135d8bfd677b339047cde78f7cbf83e96301d747264458484af",),
 }
 
@@ -44,7 +47,7 @@ def _install(name: str, folder: str) -> str:
     path = os.path.join(folder, name)
     try:
         with open(path, "rb") as f:
-            there = f.read()
+            there = _unbaked(f.read(), name)
     except FileNotFoundError:
         _write(path, ours, mode=0o666)
         return "written"
@@ -54,6 +57,16 @@ def _install(name: str, folder: str) -> str:
         return "edited"
     _write(path, ours, mode=os.stat(path).st_mode & 0o777)
     return "written"
+
+
+def _unbaked(data: bytes, name: str) -> bytes:
+    """Numbers that were baked into a tool do not make it an edited one."""
+    from rye_telemetry.bake import strip_bytes
+
+    try:
+        return strip_bytes(data, name).data
+    except BakeRefused:
+        return data
 
 
 def _lf(data: bytes) -> bytes:

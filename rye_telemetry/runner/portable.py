@@ -17,7 +17,7 @@ from rye_telemetry.runner.supervise import EXIT_TIMEOUT, KILL_AFTER_S, Ended, nu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 _RELAYED = numbers("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -58,8 +58,10 @@ class _Relay:
         return True
 
 
-def run(argv: list[str], env: Mapping[str, str], timeout_s: float | None) -> Ended | tuple[int, str]:
-    """Run the command to its end; (exit code, reason) when it could not be started."""
+def run(
+    argv: list[str], env: Mapping[str, str], timeout_s: float | None, *, spawned: Callable[[], object] | None = None
+) -> Ended | tuple[int, str]:
+    """Run the command to its end; (exit code, reason) when it could not be started. `spawned` is done once it runs."""
     from rye_telemetry.runner.run import said_failure
 
     for number in numbers("SIGCHLD"):  # where it is ignored the child's status is thrown away
@@ -71,6 +73,8 @@ def run(argv: list[str], env: Mapping[str, str], timeout_s: float | None) -> End
         return said_failure(argv[0], e)
     for number in relay.waiting:
         relay.send(child, number)
+    if spawned:
+        spawned()
     ended = _wait(child, relay, timeout_s)
     ended.interrupted_by = relay.interrupted_by
     ended.from_terminal = relay.interrupted_by in _FROM_KEYBOARD

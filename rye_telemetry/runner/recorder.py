@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from rye_telemetry.errors import RyeTelemetryError
@@ -40,6 +41,7 @@ class Recorder:
         self.run: Fields = {}
         self.store: TelemetryStore | None = None
         self.watches: list[Watch] = []
+        self._item: bytes | None = None
 
     def begin(self, request: Request, *, path: str | None, project_path: str, inputs: Fields | None) -> None:
         """Write the start line and make the report file."""
@@ -75,12 +77,31 @@ class Recorder:
 
     def spawned(self) -> None:
         """Look at what would take the start too long, now that the child is under way."""
+        self.keep_item()
         if self.watches:
             self.watches[0].begin_status(self.env)
 
+    def keep_item(self) -> None:
+        """Keep the item's bytes as they are now, before the command has had time to change them."""
+        if self.run.get("path"):
+            self._guarded(self._keep_item)
+
+    def _keep_item(self) -> None:
+        from rye_telemetry.content import read_item
+
+        self._item = read_item(self.run["path"])
+
+    def _hash_item(self) -> None:
+        data, self._item = self._item, None
+        if data is not None:
+            from rye_telemetry.content import hash_in_passing
+
+            self.run["content_hash"] = hash_in_passing(data, os.path.basename(self.run["path"]))
+
     def prepare(self) -> None:
-        """Import what the end needs, while the child runs."""
+        """Do what the end needs and does not have to wait for, while the child runs."""
         self._guarded(lambda: self._opened().projector)
+        self._guarded(self._hash_item)
 
     def end(self, *, outcome: str, exit_code: int | None, signal_name: str | None, error: str | None) -> None:
         """Write the end line, complete in itself; then the run is kept."""
@@ -94,6 +115,7 @@ class Recorder:
             exit_code=exit_code,
             signal=signal_name,
         )
+        self._guarded(self._hash_item)  # git looks for changed files meanwhile
         self._guarded(lambda: self._end(error))
 
     def _end(self, error: str | None) -> None:
@@ -113,11 +135,11 @@ class Recorder:
         store = self._opened()
         store.end_run(self.run)
         self.recorded = True
+        self.trouble = ""  # the end line is complete, nothing of this run is missing
 
     def link(self) -> None:
         """Link the run to the commits that were made in it, where no hook did."""
         if self.recorded:
-            self.trouble = ""  # the end line is complete, nothing of this run is missing
             self._guarded(self._link, but="not linked to its commits")
             self.unlinked = self.trouble
 

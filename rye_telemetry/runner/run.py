@@ -221,6 +221,7 @@ def _run_recorded(job: Job, request: Request, recorder: Recorder, env: Mapping[s
         recorder.link()
         recorder.publish()
     else:
+        recorder.keep_item()
         recorder.end(outcome="failure", exit_code=ended[0], signal_name=None, error=ended[1])
         recorder.publish()
     if recorder.trouble:
@@ -240,7 +241,7 @@ def _supervised(
     if not CAN_SUPERVISE:
         from rye_telemetry.runner import portable
 
-        return portable.run(argv, env, timeout_s)
+        return portable.run(argv, env, timeout_s, spawned=recorder.keep_item if recorder else None)
     mask = block_signals()
     terminal = None if timeout_s is None else Terminal()
     began = time.monotonic()
@@ -268,6 +269,7 @@ def _in_our_place(argv: list[str], env: Mapping[str, str], error: OSError) -> tu
 
 
 def _print_recorded(job: Job, recorder: Recorder) -> int:
+    recorder.keep_item()  # before: whoever reads the text may take their time
     code = print_text(job.text or "")
     outcome = "success" if code == 0 else "failure"
     recorder.end(outcome=outcome, exit_code=code, signal_name=None, error=None if code == 0 else "output was closed")

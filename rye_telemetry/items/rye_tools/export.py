@@ -48,7 +48,11 @@ def execute(params: dict[str, Any], project_path: str | None = None) -> dict[str
     path = lib.find_path(item_path, project_path)
     command = ["bake", "--json", f"--item-id={item_id}", f"--item-path={os.path.abspath(path)}"]
     answer = lib.ask("export_telemetry", [item_id, path], command, project_path)
-    return dict(lib.failure(NOT_AVAILABLE) if "No such command" in str(answer.get("error")) else answer)
+    if "No such command" in str(answer.get("error")):
+        return dict(lib.failure(NOT_AVAILABLE))
+    for of_file in answer.pop("files", ()):  # the command answers of all its files: here there is one
+        answer = {**answer, "changed": bool(answer.get("changed")), **of_file}
+    return answer if answer.get("success") else {**lib.failure(answer.get("message") or answer.get("error")), **answer}
 
 
 if __name__ == "__main__":

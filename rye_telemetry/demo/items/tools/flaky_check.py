@@ -14,5 +14,6 @@ EVERY = 4
 def main(attempt: int) -> dict[str, Any]:
     """Return how the check went; every fourth attempt goes wrong."""
     if attempt % EVERY == 0:
-        return {"success": False, "error": f"attempt {attempt}: the mirror did not answer"}
+        error = f"attempt {attempt}: the mirror did not answer"
+        return {"success": False, "error": error}
     return {"success": True, "attempt": attempt}

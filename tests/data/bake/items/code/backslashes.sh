@@ -1,0 +1,3 @@
+echo 'a\\'
+printf 'x\\'
+echo a\\

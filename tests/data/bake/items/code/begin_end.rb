@@ -1,0 +1,5 @@
+=begin
+A comment.
+=end
+puts '__END__'
+def x = 1 << 2

@@ -1,0 +1,2 @@
+(()=>{var a=/\/\/`/g;console.log(a)})();
+//# sourceMappingURL=bundle.js.map

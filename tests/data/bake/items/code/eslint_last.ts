@@ -1,0 +1,4 @@
+/* eslint-disable */
+foo();
+/* eslint-enable */
+// @ts-expect-error

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+set -o pipefail
+exec python3 -m tool "$@"

@@ -1,0 +1,3 @@
+#!/bin/bash
+read -r a <<< "$(date)"
+grep x <<<'x y'

@@ -1,0 +1,6 @@
+cat <<EOF
+hello $USER
+EOF
+cat <<-'END'
+	indented
+	END

@@ -1,0 +1,3 @@
+echo 'cat <<EOF'
+echo "a << b"
+# cat <<EOF

@@ -1,0 +1,7 @@
+#!/usr/bin/env lua
+local s = [[
+long -- string
+]]
+--[==[ long
+comment ]==]
+return s

@@ -1,0 +1,2 @@
+'use strict';
+module.exports = { a: 1 };

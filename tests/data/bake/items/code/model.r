@@ -1,0 +1,3 @@
+library(stats)
+fit <- lm(y ~ x, data = d) # fit
+print(summary(fit))

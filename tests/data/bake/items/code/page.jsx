@@ -1,0 +1,2 @@
+"use server";
+export const P = () => <a href="https://x.y//z">// text</a>;

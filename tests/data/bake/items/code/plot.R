@@ -1,0 +1,5 @@
+#' Plot it
+#' @export
+plot_it <- function(x) {
+  plot(x) # "#"
+}

@@ -1,0 +1,7 @@
+=head1 NAME
+
+x - y
+
+=cut
+
+print $x =~ m#a#;

@@ -1,0 +1,3 @@
+select *
+from t /* all */
+where a = 'x'

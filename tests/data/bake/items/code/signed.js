@@ -1,0 +1,2 @@
+// rye:signed:2026-01-12T09:30:00Z:594e519ae499312b29433b7dd8a97ff068defcba9755b6d5d00e84c524d67b06:qf7sT2v_Zk1nJb-0aXw9LmPc3RyHd8EoUg5iVtNxQ4sKz6BjWl2fYrCpA7hMuD1eGvO0IqXTnS5kZb9wJy3Laa==:4b97a2c0d1e8f366
+export default 1;

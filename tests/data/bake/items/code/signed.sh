@@ -1,0 +1,3 @@
+#!/bin/sh
+# rye:signed:2026-01-12T09:30:00Z:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881:qf7sT2v_Zk1nJb-0aXw9LmPc3RyHd8EoUg5iVtNxQ4sKz6BjWl2fYrCpA7hMuD1eGvO0IqXTnS5kZb9wJy3Laa==:4b97a2c0d1e8f366
+echo signed

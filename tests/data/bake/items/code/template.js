@@ -1,0 +1,5 @@
+const t = `
+<div>${a ? `<b>${b}</b>` : ''}</div>
+// no comment
+`;
+const r = /[`'"]/;

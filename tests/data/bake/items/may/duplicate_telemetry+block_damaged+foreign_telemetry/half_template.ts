@@ -1,0 +1,3 @@
+const begin = `
+// >>> rye-telemetry >>>
+`;

@@ -1,0 +1,2 @@
+d = {'a': 1}
+print(f'{d['a']} {'# >>> rye-telemetry >>>'}')

@@ -1,0 +1,5 @@
+print 1;
+
+=head1 NAME
+
+never cut

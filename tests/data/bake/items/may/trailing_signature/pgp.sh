@@ -1,0 +1,4 @@
+echo hi
+# -----BEGIN PGP SIGNATURE-----
+# iQEz
+# -----END PGP SIGNATURE-----

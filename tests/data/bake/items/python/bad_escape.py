@@ -1,0 +1,2 @@
+import re
+P = re.compile('\d+')

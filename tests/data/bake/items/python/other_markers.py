@@ -1,0 +1,3 @@
+# >>> conda initialize >>>
+# <<< conda initialize <<<
+x = 1

@@ -1,0 +1,5 @@
+CELL = '''
+# %%
+not a cell
+'''
+x = 5

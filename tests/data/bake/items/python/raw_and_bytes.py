@@ -1,0 +1,4 @@
+import re
+P = re.compile(r'\d+\\')
+B = b'\x00\xff'
+Q = 'it\'s'

@@ -1,0 +1,4 @@
+BEGIN = '# >>> rye-telemetry >>>'
+END = '''
+# <<< rye-telemetry <<<
+'''

@@ -1,0 +1,2 @@
+telemetry = {'total_runs': 3}
+__telemetry__ = telemetry

@@ -1,0 +1,4 @@
+def f(a, b):
+    # type: (int, str) -> None
+    x = []  # type: list[int]
+    return None  # noqa

@@ -1,0 +1,3 @@
+f()
+// <<< rye-telemetry <<<
+// >>> rye-telemetry >>>

@@ -1,0 +1,4 @@
+echo
+
+# >>> rye-telemetry >>>
+# <<< rye-telemetry <<<

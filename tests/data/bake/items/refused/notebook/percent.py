@@ -1,0 +1,5 @@
+# %% [markdown]
+# # Title
+
+# %%
+x = 1

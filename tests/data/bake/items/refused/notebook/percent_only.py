@@ -1,0 +1,5 @@
+import os
+# %%
+print(os.sep)
+# %% second
+print(2)

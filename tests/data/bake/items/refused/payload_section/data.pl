@@ -1,0 +1,4 @@
+while (<DATA>) { print }
+__DATA__
+a
+b

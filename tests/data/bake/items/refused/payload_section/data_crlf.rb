@@ -1,0 +1,3 @@
+puts DATA.read
+__END__
+x

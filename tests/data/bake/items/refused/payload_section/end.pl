@@ -1,0 +1,8 @@
+1;
+__END__
+
+=head1 NAME
+
+x
+
+=cut

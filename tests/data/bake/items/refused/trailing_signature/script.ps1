@@ -1,0 +1,5 @@
+Write-Host hi
+
+# SIG # Begin signature block
+# MIIFd
+# SIG # End signature block
