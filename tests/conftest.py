@@ -74,3 +74,28 @@ def cli():
         return done
 
     return run
+
+
+@pytest.fixture
+def cli_here(capfd, monkeypatch):
+    """`cli` in this process, for tests of what a command answers: starting one takes ten times as long as most need."""
+    from rye_telemetry.cli.app import run_command_line
+
+    def run(*args, code=0, cwd=None, env=None):
+        capfd.readouterr()
+        with monkeypatch.context() as here:
+            if cwd is not None:
+                here.chdir(cwd)
+            if env is not None:
+                for name in os.environ.keys() - env.keys():
+                    here.delenv(name)
+                for name, value in env.items():
+                    here.setenv(name, value)
+            returncode = run_command_line(
+                [os.fspath(arg) if isinstance(arg, os.PathLike) else str(arg) for arg in args]
+            )
+        done = subprocess.CompletedProcess(args, returncode, *capfd.readouterr())
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run

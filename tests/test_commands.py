@@ -30,6 +30,11 @@ PUBLISHED = [
 
 
 @pytest.fixture
+def cli(cli_here):
+    return cli_here
+
+
+@pytest.fixture
 def recorded(enabled, state_dir):
     with TelemetryStore(state_dir) as store:
         for outcome, duration in (("success", 30.0), ("failure", 20.0), ("success", 10.0)):

@@ -35,6 +35,11 @@ BOMB = b"a: &a [x,x,x,x,x,x,x,x]\n" + b"".join(
 
 
 @pytest.fixture
+def cli(cli_here):
+    return cli_here
+
+
+@pytest.fixture
 def repo(home, tmp_path):
     write_git_config(home)
     return new_repo(tmp_path / "repo")

@@ -18,6 +18,11 @@ from rye_telemetry.paths import rye_state_dir
 
 
 @pytest.fixture
+def cli(cli_here):
+    return cli_here
+
+
+@pytest.fixture
 def repo(enabled, tmp_path):
     write_git_config(enabled)
     return new_repo(tmp_path / "repo", commits=1)
