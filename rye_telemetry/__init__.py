@@ -16,11 +16,23 @@ if TYPE_CHECKING:
         telemetry_status,
     )
     from rye_telemetry.config import configure_telemetry
-    from rye_telemetry.errors import RyeTelemetryError
+    from rye_telemetry.errors import (
+        BakeRefused,
+        InvalidRecord,
+        RyeTelemetryError,
+        StateBusy,
+        StateTooNew,
+        StateUnavailable,
+    )
     from rye_telemetry.store import TelemetryStore
 
 _ROOMS = {
+    "BakeRefused": "errors",
+    "InvalidRecord": "errors",
     "RyeTelemetryError": "errors",
+    "StateBusy": "errors",
+    "StateTooNew": "errors",
+    "StateUnavailable": "errors",
     "TelemetryContext": "api",
     "TelemetryStore": "store",
     "clear_telemetry": "api",
@@ -32,7 +44,12 @@ _ROOMS = {
 }
 
 __all__ = [
+    "BakeRefused",
+    "InvalidRecord",
     "RyeTelemetryError",
+    "StateBusy",
+    "StateTooNew",
+    "StateUnavailable",
     "TelemetryContext",
     "TelemetryStore",
     "clear_telemetry",

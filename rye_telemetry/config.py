@@ -78,8 +78,7 @@ SETTINGS = (
         "bake.signed",
         default="skip",
         choices=("skip", "resign"),
-        of_project=True,
-        help="What a hook does with an item whose signature a bake would break.",
+        help="What a hook does with an item whose signature a bake would break. Never read from a project's file.",
     ),
     Setting(
         "bake.sign_command",

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rye_telemetry.config_tree import Document
 
 _OF_PROJECT = tuple(setting for setting in SETTINGS if setting.of_project)
-# A repository must not name what is run on this machine, however it got here.
-_NEVER_OF_PROJECT = tuple(setting for setting in SETTINGS if setting.form == "command")
+# A repository must not name what is run on this machine, nor have its items signed here, however it got here.
+_NEVER_OF_PROJECT = tuple(setting for setting in SETTINGS if setting.name in ("bake.signed", "bake.sign_command"))
 
 
 def read_settings(env: Mapping[str, str], project_path: str) -> Settings:

@@ -16,6 +16,7 @@ import yaml
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 FIELDS = {
     "total_runs": 42,
@@ -43,8 +44,9 @@ LATER = {
 }
 
 SIGNATURE = re.compile(rb"rye(?:os)?:signed:")
-NEWER_ENGINE = re.compile(r"#\s*(?:ryeos:signed:|rye:signed:.*:[0-9a-f]{64}\s*$)")
-_BEFORE = re.compile(r"\ufeff?(?:[ \t]*\r?\n|[ \t]*<!--.*?-->)*", re.DOTALL)
+NEWER_ENGINE = re.compile(r"#[ \t]*(?:ryeos:signed:|rye:signed:.*:[0-9a-f]{64}\s*$)")
+_SIGNED = re.compile(r"<!--[ \t]*rye(?:os)?:signed:[^\n]*-->")
+_BEFORE = re.compile(r"\ufeff?(?:[ \t]*\r?\n|[ \t]*<!--.*?-->(?=[^\S\n]*(?:<!--|\n))[^\S\n<]*)*", re.DOTALL)
 _HEADER = re.compile(r"---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 _FENCED = re.compile(r"(`{3,})yaml[ \t]*\r?\n(.*?)^\1[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 
@@ -92,36 +94,40 @@ def ruamel_all(text: str) -> object:
     return list(reader.load_all(text))
 
 
-def reading(read: Callable[[str], object], text: str) -> tuple[object, str | None]:
-    """What `read` returns and no error, or nothing and the kind of its error."""
+def reading(read: Callable[[Any], Any], text: str | bytes) -> tuple[Any, bool]:
+    """What `read` returns, and whether it failed; its words may differ, for it may fail further down."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return read(text), None
-    except (yaml.YAMLError, ruamel.yaml.error.YAMLError, ValueError, TypeError, AttributeError) as error:
-        return None, f"{type(error).__name__}: {getattr(error, 'problem', None)}"
+            return read(text), False
+    except (yaml.YAMLError, ruamel.yaml.error.YAMLError, SyntaxError, ValueError, TypeError, AttributeError):
+        return None, True
 
 
 def _yaml(old: str, new: str, fields: Mapping[str, object] | None) -> None:
     for read in (pyyaml_all, ruamel_all):
-        before, before_error = reading(read, old.removeprefix("\ufeff"))
-        after, after_error = reading(read, new.removeprefix("\ufeff"))
-        assert before_error == after_error
-        if before_error is None and fields is not None:
-            _without_telemetry(before, after, fields)
+        before, before_failed = reading(read, old.removeprefix("\ufeff"))
+        after, after_failed = reading(read, new.removeprefix("\ufeff"))
+        assert before_failed == after_failed
+        if before_failed:
+            continue
+        if fields is not None:
+            _take_out(before, after, fields)
         assert repr(before) == repr(after), read.__name__
 
 
-def _without_telemetry(before: object, after: object, fields: Mapping[str, object]) -> None:
-    """Take the numbers out of the document of `after` that has them: the first that is a mapping."""
-    assert isinstance(before, list)
-    assert isinstance(after, list)
+def _take_out(before: list[object], after: list[Any], fields: Mapping[str, object]) -> None:
+    """Take the numbers out of the document of `after` that has them: the first mapping, else the first with nothing in it."""
     if not before:
         before.append(None)  # a header or a file without a key reads as nothing, not as an empty mapping
-    at = next((at for at, document in enumerate(before) if isinstance(document, dict)), 0)
-    assert_same_fields(after[at].pop("telemetry"), fields)
-    if not after[at] and before[at] is None:
-        after[at] = None
+    for kind in (dict, type(None)):
+        for at, document in enumerate(before):
+            if isinstance(document, kind):
+                assert_same_fields(after[at].pop("telemetry"), fields)
+                after[at] = after[at] or document
+                return
+    # A reader of its own mind (of YAML 1.2, where NEL ends no line) found no mapping here, before or after.
+    before[:] = after
 
 
 def assert_same_fields(found: object, fields: Mapping[str, object]) -> None:
@@ -142,7 +148,11 @@ def header_of(text: str, *, unsigned: bool = False) -> tuple[str, str, str] | No
     if header:
         return text[: header.start(1)], header[1], text[header.end(1) :]
     header = _FENCED.match(text, start)
-    if header and (unsigned or "signed:" in text[:start] or "telemetry:" in header[2]):
+    if header and (
+        unsigned
+        or _SIGNED.search(text[:start])
+        or re.search("^telemetry:.*total_runs:", header[2], re.DOTALL | re.MULTILINE)
+    ):
         return text[: header.start(2)], header[2], text[header.end(2) :]
     return None
 
@@ -165,12 +175,12 @@ def _frontmatter(old: str, new: str, fields: Mapping[str, object] | None) -> Non
     header = header_of(old)
     if not new.lstrip().startswith("---") or (header and header[2].startswith("...")):
         return
-    before, before_error = reading(frontmatter.parse, old)
-    after, after_error = reading(frontmatter.parse, new)
-    assert before_error == after_error
-    if before_error is not None:
+    before, before_failed = reading(frontmatter.parse, old)
+    after, after_failed = reading(frontmatter.parse, new)
+    assert before_failed == after_failed
+    if before_failed:
         return
-    (metadata, content), (new_metadata, new_content) = before, after  # type: ignore[misc]
+    (metadata, content), (new_metadata, new_content) = before, after
     if fields is not None:
         assert_same_fields(new_metadata.pop("telemetry"), fields)
     assert repr(metadata) == repr(new_metadata)
@@ -181,9 +191,9 @@ def _frontmatter(old: str, new: str, fields: Mapping[str, object] | None) -> Non
 
 
 def _python(old: bytes, new: bytes) -> None:
-    (before, before_error), (after, after_error) = compiled(old), compiled(new)
-    assert before_error == after_error
-    if before is None or after is None:
+    (before, before_failed), (after, after_failed) = reading(compiled, old), reading(compiled, new)
+    assert before_failed == after_failed
+    if before_failed:
         return
     (tree, code), (new_tree, new_code) = before, after
     assert ast.dump(tree, include_attributes=True) == ast.dump(new_tree, include_attributes=True)
@@ -191,14 +201,8 @@ def _python(old: bytes, new: bytes) -> None:
     _same_code(code, new_code)
 
 
-def compiled(source: bytes) -> tuple[tuple[ast.Module, types.CodeType] | None, str | None]:
-    """The tree and the code of a module, or how it fails: syntax newer than this interpreter, `return` outside a function."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return (ast.parse(source), compile(source, "x", "exec")), None
-    except (SyntaxError, ValueError) as error:
-        return None, str(error)
+def compiled(source: bytes) -> tuple[ast.Module, types.CodeType]:
+    return ast.parse(source), compile(source, "x", "exec", dont_inherit=True)
 
 
 def _same_code(before: types.CodeType, after: types.CodeType) -> None:
@@ -221,7 +225,7 @@ def _json(old: str, new: str, fields: Mapping[str, object]) -> None:
 def _toml(old: str, new: str) -> None:
     import tomllib
 
-    before, before_error = reading(tomllib.loads, old)
-    after, after_error = reading(tomllib.loads, new)
-    assert before_error == after_error
+    before, before_failed = reading(tomllib.loads, old)
+    after, after_failed = reading(tomllib.loads, new)
+    assert before_failed == after_failed
     assert repr(before) == repr(after)

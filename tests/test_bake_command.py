@@ -176,7 +176,7 @@ def test_a_check_without_a_store_looks_at_form_and_plausibility_only(rye, projec
 
 @pytest.mark.parametrize(
     "wrong",
-    ["total_runs: -1", "total_runs: 1.5", "total_runs: true", "success_rate: 1.5", "avg_duration_ms: -1",
+    ["success_count: 3\n  success_rate: 0.1", "total_runs: -1", "total_runs: 1.5", "total_runs: true", "success_rate: 1.5", "avg_duration_ms: -1",
      "success_rate: 1.0\n  failure_count: 1", "last_run: yesterday", 'last_run: "2999-01-01T00:00:00Z"'],
 )  # fmt: skip
 def test_implausible_numbers_are_found(rye, project, wrong):
@@ -233,7 +233,7 @@ def test_a_window_counts_its_own_runs_and_says_so(rye, project):
     rye("bake", path, "--since", "2026-10-15T00:00:00Z")
     said = numbers_in(path)
     assert (said["total_runs"], said["failure_count"], said["window_days"] > 30) == (1, 0, True)
-    assert rye("bake", path, "--since", "1m") == ("", "")  # no run since then: left as it was
+    assert "no run of it counts" in rye("bake", path, "--since", "1m")[1]
     assert numbers_in(path) == said
 
 
@@ -354,6 +354,75 @@ def test_a_hook_leaves_what_hardly_moved(rye, project):
     record("my_tool")
     rye("bake", path)  # by hand: the exact numbers
     assert numbers_in(path)["total_runs"] == 24
+
+
+def test_a_hook_keeps_what_somebody_chose_to_publish(rye, project):
+    path = project / ".ai/tools/my_tool.py"
+    record("my_tool")
+    rye("bake", path, "--field", "timeout_count,content_hash")
+    path.write_bytes(path.read_bytes().replace(b"return 1", b"return 2"))
+    assert rye("bake", "--hook", path) == ("", "")
+    record("my_tool")
+    rye("bake", "--hook", path, code=1)
+    assert {"timeout_count", "content_hash"} < set(numbers_in(path))
+    rye("bake", path, "--since", "30d")
+    record("my_tool")
+    assert rye("bake", "--hook", path) == ("", "")
+    assert numbers_in(path)["window_days"] == 30
+
+
+def test_files_that_nobody_named_do_not_lead_out_of_the_project(rye, project, tmp_path):
+    outside = tmp_path / "outside.py"
+    outside.write_bytes(TOOL)
+    (project / ".ai/tools/linked.py").symlink_to(outside)
+    record("linked")
+    assert "(outside)" in rye("bake", "--all", code=1)[1]
+    assert "(outside)" in rye("bake", "--hook", ".ai/tools/linked.py")[1]
+    assert outside.read_bytes() == TOOL
+    rye("bake", ".ai/tools/linked.py")
+    assert numbers_in(outside)["total_runs"] == 1
+
+
+def test_one_item_is_not_two_files(rye, project):
+    for folder in ("a", "b"):
+        write_item(project, f"tools/{folder}/twin.py", TOOL)
+    record("twin")
+    assert rye("bake", "--all", code=1)[1].count("(ambiguous_item)") == 2
+
+
+def test_hostile_metadata_is_not_constructed(rye, project):
+    """A bomb of merges, and brackets deeper than a C stack: neither is an item, neither stops the others."""
+    record("my_tool")
+    merges = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+    write_item(project, "tools/bomb.yaml", f"name: my_tool\na0: &a0 {{k: v}}\n{merges}".encode())
+    write_item(project, "tools/deep.yaml", b"name: my_tool\nb: " + b"[" * 300_000 + b"]" * 300_000)
+    write_item(project, "tools/both.yaml", b"a: &a {x: 1}\n<<: *a\nb: " + b"[" * 300_000 + b"]" * 300_000)
+    rye("bake", "--all")
+    assert numbers_in(project / ".ai/tools/my_tool.py")["total_runs"] == 1
+
+
+def test_a_project_that_is_not_there_is_a_mistake(rye, project):
+    assert "no .ai/ folder" in rye("bake", "--all", "--project-path", "nowhere", code=2)[1]
+
+
+def test_an_edit_made_while_an_item_is_signed_is_kept(rye, project, home, tmp_path):
+    path = write_item(project, "tools/signed.py", b"")
+    body = TOOL
+    import hashlib
+
+    head = b"# ryeos:signed:2026-01-01T00:00:00Z:%s:sig:%s\n" % (hashlib.sha256(body).hexdigest().encode(), b"a" * 64)
+    path.write_bytes(head + body)
+    record("signed")
+    script = tmp_path / "sign.sh"
+    script.write_text('#!/bin/sh\nfor f; do echo "EDIT = 1" >> "$f"; done\nexit 1\n')
+    script.chmod(0o755)
+    (home / ".ai" / "config.yaml").write_text(
+        f"telemetry:\n  enabled: true\n  bake:\n    signed: resign\n    sign_command: [{script}, '{{path}}']\n"
+    )
+    assert "(not_signed)" in rye("bake", path, code=1)[1]
+    assert path.read_bytes() == head + body
+    [kept] = path.parent.glob("signed.py.before-signing-failed-*")
+    assert b"EDIT = 1" in kept.read_bytes()
 
 
 def test_a_hook_does_not_stop_a_commit_for_a_file_that_takes_no_block(rye, project):

@@ -200,10 +200,10 @@ def test_every_fault_is_said_once(env, user_file):
 
 def test_the_project_decides_how_its_items_are_baked(env, user_file, project_file, tmp_path):
     user_file.write_text(PLAIN)
-    project_file.write_text(said("fields: [window_days]\nsigned: skip\nmin_change: {total_runs: 5}"))
+    project_file.write_text(said("fields: [window_days]\nmin_change: {total_runs: 5}"))
     found = read_settings(env, str(tmp_path))
     assert found.values["bake.fields"] == ["window_days"]
-    assert found.values["bake.signed"] == "skip"
+    assert found.values["bake.signed"] == "resign"
     assert found.values["bake.min_change.total_runs"] == "5"
     assert found.values["bake.min_change.success_rate"] == "0.05"
     assert found.sources["bake.fields"] == f"project config: {project_file}"
@@ -220,6 +220,13 @@ def test_the_project_never_names_a_command(env, user_file, project_file, tmp_pat
     assert f"{project_file} sets telemetry.bake.sign_command, which only your own file may" in found.consent.warning
     user_file.write_text(said("sign_command: [mine, '{path}']"))
     assert read_settings(env, str(tmp_path)).values["bake.sign_command"] == ["mine", "{path}"]
+
+
+def test_the_project_never_has_its_items_signed(env, user_file, project_file, tmp_path):
+    project_file.write_text(said("signed: resign"))
+    found = read_settings(env, str(tmp_path))
+    assert found.values["bake.signed"] == "skip"
+    assert "telemetry.bake.signed, which only your own file may" in found.consent.warning
 
 
 def test_what_is_wrong_in_the_projects_file_is_said(env, user_file, project_file, tmp_path):
@@ -436,12 +443,12 @@ def test_the_command_writes_and_lists_them(cli, home):
 
 
 def test_who_decides_otherwise_is_said(env, project_file, tmp_path):
-    project_file.write_text(said("signed: skip"))
-    answer = change_settings({"bake.signed": "resign"}, env=env, project_path=str(tmp_path))
-    assert answer["note"] == f"bake.signed is skip here all the same: project config: {project_file} decides"
+    project_file.write_text(said("min_change: {total_runs: 5}"))
+    answer = change_settings({"bake.min_change.total_runs": "7"}, env=env, project_path=str(tmp_path))
+    assert answer["note"] == f"bake.min_change.total_runs is 5 here all the same: project config: {project_file} decides"
     note = change_settings({"enabled": True}, env=env | {"RYE_TELEMETRY": "0"}, project_path="")["note"]
     assert note == "telemetry is off here all the same: RYE_TELEMETRY decides"
-    assert "note" not in change_settings({"bake.signed": "skip"}, env=env, project_path=str(tmp_path))
+    assert "note" not in change_settings({"bake.min_change.total_runs": "5"}, env=env, project_path=str(tmp_path))
 
 
 def test_the_words_are_those_that_baking_knows():

@@ -62,7 +62,7 @@ def runs_in(data, path=ITEM):
 
 def test_a_staged_item_gets_its_block_in_the_index_and_in_the_work_tree(repo, bake):
     stage(repo)
-    assert bake() == f"baked {ITEM} (1 run, success rate 1.0)\n"
+    assert bake().startswith(f"baked {ITEM} (1 run, success rate 1.0)\nrye-telemetry: the commit is stopped")
     assert runs_in(staged(repo)) == 1
     assert (repo / ITEM).read_bytes() == staged(repo)
     assert said(repo, "status", "--short") == f"A  {ITEM}"
@@ -90,8 +90,8 @@ def test_unstaged_edits_stay_unstaged(repo, bake):
 def test_a_work_tree_that_takes_no_block_is_left_and_said(repo, bake):
     stage(repo)
     (repo / ITEM).write_text("x = (\n")
-    assert "the file in the work tree is left as it is" in bake()
-    assert runs_in(staged(repo)) == 1
+    assert "take no block" in bake(code=0)
+    assert staged(repo) == TOOL.encode()
     assert (repo / ITEM).read_text() == "x = (\n"
 
 
@@ -179,10 +179,12 @@ def hook(repo):
     path.chmod(0o755)
 
 
-@pytest.mark.parametrize("words", [(), ("-a",), ("--", ITEM), ("-i", ITEM), ("--amend", "--no-edit")])
+@pytest.mark.parametrize("words", [(), ("-a",), ("--", ITEM), ("--amend", "--no-edit")])
 def test_the_second_try_of_the_same_commit_passes(repo, words, scripts):
     commit_file(repo, ITEM, TOOL.replace("1", "0"))
     stage(repo)
+    if words[:1] == ("-a",):
+        git(repo, "reset", "-q")
     hook(repo)
     message = () if "--amend" in words else ("-m", "two")
     options = [*words[:1], *message, *words[1:]] if words[:1] != ("--",) else [*message, *words]
@@ -194,6 +196,51 @@ def test_the_second_try_of_the_same_commit_passes(repo, words, scripts):
     assert runs_in(git(repo, "show", f"HEAD:{ITEM}") + b"\n") == 1
     assert said(repo, "status", "--short") == ""
     assert said(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+@pytest.mark.parametrize("words", [("-a",), ("-i", "f0")])
+def test_what_was_staged_before_is_in_a_commit_that_adds_more(repo, words, scripts):
+    """The index of such a commit becomes the index; stopped, it would be thrown away, and the block with it, each time."""
+    stage(repo)
+    hook(repo)
+    (repo / "f0").write_text("more\n")
+    git(repo, "commit", "-q", "-m", "two", *words)
+    assert runs_in(git(repo, "show", f"HEAD:{ITEM}") + b"\n") == 1
+    assert said(repo, "show", "HEAD:f0") == "more"
+    assert said(repo, "status", "--short") == ""
+
+
+def test_a_hard_linked_file_is_left_alone_in_both_places(repo, bake, tmp_path):
+    stage(repo)
+    os.link(repo / ITEM, tmp_path / "other")
+    assert "hard link" in bake(code=0)
+    assert staged(repo) == (repo / ITEM).read_bytes() == TOOL.encode()
+
+
+def test_nothing_behind_a_link_is_written(repo, bake, tmp_path):
+    stage(repo)
+    outside = tmp_path / "outside"
+    (repo / ".ai/tools").rename(outside)
+    (repo / ".ai/tools").symlink_to(outside)
+    assert "symbolic link" in bake(code=0)
+    assert (outside / "x.py").read_text() == TOOL
+    assert staged(repo) == TOOL.encode()
+
+
+def test_what_is_staged_meanwhile_is_not_undone(repo, bake, tmp_path, monkeypatch):
+    """By a `git` that stages another version right before ours is."""
+    stage(repo)
+    real = subprocess.run(["sh", "-c", "command -v git"], capture_output=True, text=True, check=True).stdout.strip()
+    shim = tmp_path / "bin" / "git"
+    shim.parent.mkdir()
+    shim.write_text(
+        f'#!/bin/sh\ncase "$*" in *fast-import*) cat > {tmp_path}/in; echo new > {ITEM}; {real} add {ITEM}; exec {real} "$@" < {tmp_path}/in;; esac\n'
+        f'exec {real} "$@"\n'
+    )
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shim.parent), prepend=os.pathsep)
+    assert "staged anew" in bake(code=0)
+    assert staged(repo) == b"new\n"
 
 
 @pytest.fixture
@@ -234,7 +281,7 @@ def test_check_and_strip_of_what_is_staged(repo, bake):
     assert staged(repo) == TOOL.encode()
     bake()
     assert bake("--check", code=0) == ""
-    assert bake("--strip") == f"stripped {ITEM}\n"
+    assert bake("--strip").startswith(f"stripped {ITEM}\n")
     assert (staged(repo), (repo / ITEM).read_text()) == (TOOL.encode(), TOOL)
     assert bake("--strip", code=0) == ""
 
@@ -267,14 +314,14 @@ def test_outside_of_a_work_tree_it_is_said(tmp_path, enabled, bake, monkeypatch)
     bare = new_repo(tmp_path / "bare", "--bare")
     for place in (bare, tmp_path):
         monkeypatch.chdir(place)
-        assert "no work tree" in bake()
+        assert "no work tree" in bake(code=0)
 
 
 def test_a_locked_index_loses_nothing(repo, bake):
     stage(repo)
     (repo / ".git" / "index.lock").touch()
-    assert "index.lock" in bake()
-    assert staged(repo) == TOOL.encode()
+    assert "index.lock" in bake(code=0)
+    assert staged(repo) == (repo / ITEM).read_bytes() == TOOL.encode()
     (repo / ".git" / "index.lock").unlink()
     bake()
     assert (repo / ITEM).read_bytes() == staged(repo)

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rye_telemetry.bake.block import usable_fields
-from rye_telemetry.bake.edges import LEADERS, Source, check_bytes, check_text, decode, is_skill
+from rye_telemetry.bake.block import KEY, same_values, usable_fields
+from rye_telemetry.bake.edges import LEADERS, Source, check_bytes, check_size, check_text, decode, is_skill
 from rye_telemetry.errors import BakeRefused
 
 if TYPE_CHECKING:
@@ -43,7 +43,24 @@ def bake_bytes(data: bytes, filename: str, fields: Mapping[str, object]) -> Bake
     said = usable_fields(fields)
     source, encoding = _open(data, filename)
     new, warnings = _module(source).bake(source, said)
+    _check_way_back(source, new, said)
     return _result(data, source, new, encoding, warnings)
+
+
+def _check_way_back(source: Source, new: str, fields: Mapping[str, object]) -> None:
+    """Refuse what could not be read, or not be taken out again."""
+    if new == source.text:
+        return
+    module, baked = _module(source), source._replace(text=new)
+    try:
+        plain = module.strip(source) if KEY in source.text or "\\" in source.text else source.text
+        fits = module.strip(baked) == plain and same_values(module.read(baked) or {}, fields)
+    except BakeRefused:
+        fits = False
+    if not fits:
+        raise BakeRefused(
+            "changed_elsewhere", f"{source.name}: a block here could not be found again, so nothing was written"
+        )
 
 
 def strip_bytes(data: bytes, filename: str) -> Baked:
@@ -63,11 +80,15 @@ def _result(data: bytes, source: Source, new: str, encoding: str, warnings: list
     carrier = _carrier(source.name, source.suffix)
     if new == source.text:
         return Baked(data, changed=False, carrier=carrier, warnings=tuple(warnings))
-    made = new.encode(encoding)
+    try:
+        made = new.encode(encoding)
+    except UnicodeError as e:
+        raise BakeRefused("not_utf8", f"{source.name}: {encoding} takes no block: save it as UTF-8") from e
     if source.suffix in _PYTHON:
         from rye_telemetry.bake.code import check_python
 
         warnings = warnings + check_python(data, made, source.name)
+    check_size(made, source.name)
     return Baked(made, changed=True, carrier=carrier, warnings=tuple(warnings))
 
 
@@ -98,7 +119,10 @@ def _open(data: bytes, filename: str) -> tuple[Source, str]:
     name, suffix = _named(filename)
     check_bytes(data, name)
     if not _carrier(name, suffix):
-        raise BakeRefused("unsupported_type", f"{name}: files of type {suffix or 'none'!r} carry no telemetry block")
+        raise BakeRefused(
+            "unsupported_type",
+            f"{name}: {f'files of type {suffix}' if suffix else 'files without an extension'} carry no telemetry block",
+        )
     check_text(data, name)
     encoding = _python_encoding(data, name) if suffix in _PYTHON else "utf-8"
     return Source(decode(data, name, encoding), name, suffix), encoding

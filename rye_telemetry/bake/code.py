@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rye_telemetry.bake.block import MARK_BEGIN, MARK_END, same_values
 from rye_telemetry.bake.edges import BOM, LEADERS, Edit, Source, eol_before, eol_of, line_start, remove_lines
-from rye_telemetry.bake.marks import Block, find_marked, has_marks, marked_text, one_block
+from rye_telemetry.bake.marks import Block, find_marked, has_marks, marked_text, one_block, outside_of
 from rye_telemetry.bake.spans import has_open_pod, heredocs, multi_line_spans
 from rye_telemetry.errors import BakeRefused
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
 _NOTEBOOK = re.compile(r"^(?:#|//|--) ?(?:%%|\+\+\+$|---[ \t]*\r?\n(?:#|//|--) (?:jupyter|jupytext):)", re.MULTILINE)
-_PAYLOAD = re.compile(r"^(_{2,}[A-Z][A-Z0-9_]*_{2,}):?[ \t]*\r?$", re.MULTILINE)
+_PAYLOAD = re.compile(r"^(__[A-Z0-9_]{1,64}__):?[ \t]{0,8}\r?$", re.MULTILINE)
 _WITH_PAYLOAD = frozenset((".sh", ".bash", ".rb", ".pl"))
 _AS_NOTEBOOK = frozenset((".py", ".r", ".js", ".ts", ".sql", ".lua"))
 
@@ -44,7 +44,24 @@ class Language(NamedTuple):
 def find_blocks(text: str, language: Language, name: str) -> list[Block]:
     if not has_marks(text):
         return []
-    return find_marked(text, language.leader, name=name, is_comment=_comments(text, language, name))
+    found = find_marked(text, language.leader, name=name, is_comment=_comments(text, language, name))
+    if not found and not (language.is_python or language.suffix == ".toml"):  # those two are read as they are
+        _check_hidden(text, language, name)
+    return found
+
+
+def _check_hidden(text: str, language: Language, name: str) -> None:
+    """Refuse a whole block in what looks like a string: without the language's own parser nobody can be sure."""
+    bodies = heredocs(text, language.suffix).bodies if language.suffix in _WITH_PAYLOAD else []
+    try:
+        hidden = find_marked(text, language.leader, name=name, is_comment=outside_of(bodies))
+    except BakeRefused:
+        return
+    if hidden:
+        line = text.count("\n", 0, hidden[0].start) + 1
+        raise BakeRefused(
+            "block_damaged", f"{name}, line {line}: a block in a string, or behind an odd quote: move it"
+        )
 
 
 def _comments(text: str, language: Language, name: str) -> Callable[[int], bool]:
@@ -53,8 +70,7 @@ def _comments(text: str, language: Language, name: str) -> Callable[[int], bool]
             return lambda _: True
         starts = _python_comments(text, name)
         return lambda at: at in starts
-    spans = multi_line_spans(text, language.suffix)
-    return lambda at: not any(start <= at < end for start, end in spans)
+    return outside_of(multi_line_spans(text, language.suffix))
 
 
 def _is_only_block_at_end(text: str) -> bool:
@@ -79,7 +95,9 @@ def _python_comments(text: str, name: str) -> set[int]:
 
 
 def _not_python(name: str, error: Exception) -> BakeRefused:
-    return BakeRefused("invalid_python", f"{name}: not valid Python ({error}): mend it first")
+    said, place = (error.args[0], error.args[1][0]) if isinstance(error, tokenize.TokenError) else (error, 0)
+    where = f", line {place}" if place else ""
+    return BakeRefused("invalid_python", f"{name}{where}: not valid Python ({said}): mend it first")
 
 
 def bake(source: Source, fields: Mapping[str, object]) -> tuple[str, list[str]]:
@@ -93,19 +111,7 @@ def bake(source: Source, fields: Mapping[str, object]) -> tuple[str, list[str]]:
         ended = text[: block.end].endswith("\n")
         return Edit(block.start, block.end, said if ended else said[: -len(eol)]).apply(text), []
     _check_end(text, language, name)
-    new = text + _addition(text, language, fields)
-    _check_found(new, fields, language, name)
-    return new, []
-
-
-def _check_found(new: str, fields: Mapping[str, object], language: Language, name: str) -> None:
-    """Refuse where the end of the file is no place for a comment, as behind a string that nothing closes."""
-    try:
-        found = [block.fields for block in find_blocks(new, language, name)]
-    except BakeRefused:
-        found = []
-    if len(found) != 1 or not same_values(found[0], fields):
-        raise BakeRefused("changed_elsewhere", f"{name}: its end is no place for a comment: is a string left open?")
+    return text + _addition(text, language, fields), []
 
 
 def _addition(text: str, language: Language, fields: Mapping[str, object]) -> str:

@@ -10,11 +10,13 @@ from rye_telemetry.errors import BakeRefused
 MAX_BYTES = 16 * 1024 * 1024
 BOM = "\ufeff"
 _LONE_CR = re.compile(r"\r(?!\n)")
+_ASCII = bytes(range(128))  # a block is in it
+_RYE_SIGNATURE = re.compile(rb"(?:#|//|--|<!--)[ \t]{0,8}rye(?:os)?:signed:\S{1,64}:[0-9a-f]{64}:")
 _LFS = b"version https://git-lfs.github.com/spec/"
 # Behind these nothing may stand: nuclei's digest, Authenticode, OpenPGP and PKCS #7.
-_TRAILING_SIGNATURE = re.compile(
-    rb"(?:^|\n)[ \t]*(?:#|//|--|<!--)?[ \t]*(?:digest:[ \t]*[0-9a-fA-F]{32,}\S*|SIG (?:#|//|--) End signature block"
-    rb"|-----END (?:PGP|PKCS7|CMS|SSH) ?(?:SIGNATURE|SIGNED MESSAGE)?-----)[ \t]*(?:-->)?\s*\Z"
+_LAST_SIGNATURE = re.compile(
+    rb"(?:#|//|--|<!--)?[ \t]{0,8}(?:digest:[ \t]{0,8}[0-9a-fA-F]{32}|SIG (?:#|//|--) End signature block"
+    rb"|-----END (?:PGP|PKCS7|CMS|SSH) ?(?:SIGNATURE|SIGNED MESSAGE)?-----)"
 )
 
 
@@ -49,14 +51,28 @@ class Edit(NamedTuple):
         return text[: self.start] + self.new + text[self.end :]
 
 
+def check_size(data: bytes, name: str) -> None:
+    if len(data) > MAX_BYTES:
+        raise BakeRefused(
+            "too_large", f"{name} is larger than {MAX_BYTES >> 20} MiB with its block, which no item may be"
+        )
+
+
 def check_bytes(data: bytes, name: str) -> None:
     """Refuse what no carrier may touch."""
-    if len(data) > MAX_BYTES:
-        raise BakeRefused("too_large", f"{name} is larger than {MAX_BYTES >> 20} MiB, which no item may be")
+    check_size(data, name)
     if data.startswith(_LFS):
         raise BakeRefused("lfs_pointer", f"{name} is a Git LFS pointer: its content is elsewhere (`git lfs pull`)")
-    if _TRAILING_SIGNATURE.search(data[-4096:]):
+    if _is_signed_last(data):
         raise BakeRefused("trailing_signature", f"{name} ends in a signature, behind which nothing may stand")
+
+
+def _is_signed_last(data: bytes) -> bool:
+    """Say whether a signature stands at the end. The place of RYE's own is the first line, or the second."""
+    last = data[-8192:].rstrip().rpartition(b"\n")[2].strip()
+    if _LAST_SIGNATURE.match(last):
+        return True
+    return _RYE_SIGNATURE.match(last) is not None and data.rstrip().count(b"\n") > 1
 
 
 def check_text(data: bytes, name: str) -> None:
@@ -68,9 +84,13 @@ def decode(data: bytes, name: str, encoding: str = "utf-8") -> str:
     """Return the text, a byte order mark as its first character; refuse what would not come back as the same bytes."""
     try:
         text = data.decode(encoding)
-        same = encoding == "utf-8" or text.encode(encoding) == data
+        same = encoding == "utf-8" or (text.encode(encoding) == data and _ASCII.decode(encoding) == _ASCII.decode())
     except (UnicodeError, LookupError) as e:
-        at = f": byte {e.start} is 0x{data[e.start]:02x}" if isinstance(e, UnicodeDecodeError) else ""
+        at = (
+            f": byte {e.start} is 0x{data[e.start]:02x}"
+            if isinstance(e, UnicodeDecodeError) and e.object == data
+            else ""
+        )
         raise BakeRefused("not_utf8", f"{name} is not {encoding.upper()} text{at}: save it as UTF-8") from e
     if not same:
         raise BakeRefused("not_utf8", f"{name} does not keep its bytes as {encoding}: save it as UTF-8")

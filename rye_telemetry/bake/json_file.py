@@ -70,7 +70,11 @@ def _own(text: str, members: list[Member], name: str) -> tuple[Member, dict[str,
         raise BakeRefused("duplicate_telemetry", f"{name} has {len(ours)} telemetry members: delete all but one")
     if not ours:
         return None
-    return ours[0], found_value(json.loads(text[ours[0].value_start : ours[0].end]), name)
+    try:
+        said = json.loads(text[ours[0].value_start : ours[0].end])
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        said = None
+    return ours[0], found_value(said, name)
 
 
 def bake(source: Source, fields: Mapping[str, object]) -> tuple[str, list[str]]:
@@ -92,7 +96,11 @@ def bake(source: Source, fields: Mapping[str, object]) -> tuple[str, list[str]]:
 
 
 def _check(without: Any, baked: Any, name: str) -> None:
-    if without[1:] != tuple(pair for pair in baked[1:] if pair[0] != KEY):
+    try:
+        same = without[1:] == tuple(pair for pair in baked[1:] if pair[0] != KEY)
+    except RecursionError as e:
+        raise BakeRefused("invalid_json", f"{name}: its JSON is nested too deeply") from e
+    if not same:
         raise BakeRefused("changed_elsewhere", f"{name}: a block here would change the rest, so nothing was written")
 
 

@@ -26,7 +26,7 @@ _OTHER_FENCE = re.compile(r"^-{4,}[ \t]*\r?$", re.MULTILINE)
 _TAGGED = re.compile(r"---[A-Za-z][\w+-]*[ \t]*\r?(?:\n|$)|;;;[ \t]*\r?\n")
 _TOML = re.compile(r"\+{3,}[ \t]*\r?(?:\n|$)")
 _FENCE = re.compile(r"(`{3,})ya?ml[ \t]*\r?\n")
-_XML_DIRECTIVE = re.compile(r"^```xml[ \t]*\r?\n\s*(?:<!--.*?-->\s*)*<directive\b", re.MULTILINE | re.DOTALL)
+_XML_FENCE = re.compile(r"^```xml[ \t]*\r?\n", re.MULTILINE)
 # A first ```yaml fence without a signature is RYE's header, not a sample, when it has an id or two of these.
 _HEADER_KEYS = frozenset(
     ("name", "title", "version", "category", "entry_type", "description", "author", "tags", "created_at")
@@ -162,13 +162,18 @@ def _add_header(text: str, fields: Mapping[str, object], form: str) -> str:
     eol = eol_of(text, 0) or "\n"
     signature = _SIGNATURE.match(text, len(BOM) if text.startswith(BOM) else 0)
     place = signature.end() if signature else len(BOM) if text.startswith(BOM) else 0
-    in_fence = signature and _XML_DIRECTIVE.search(text)  # where RYE takes no `---`
+    in_fence = signature and _is_xml_directive(text)  # where RYE takes no `---`
     fences = ("```yaml", "```") if in_fence else ("---", "---")
     lines = yaml_lines(fields) if form == "key" else comment_lines(fields, "#")
     added = eol.join((fences[0], ADDED, *lines, fences[1]))
     if signature and not signature[0].endswith("\n"):  # the file is this one line, and keeps no final line end
         return text + eol + added
     return text[:place] + added + eol + eol + text[place:]
+
+
+def _is_xml_directive(text: str) -> bool:
+    fence = _XML_FENCE.search(text)
+    return fence is not None and "<directive" in text[fence.end() :].partition("\n```")[0]
 
 
 def strip(source: Source) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from rye_telemetry.bake.block import KEY, MARK_BEGIN, MARK_END, comment_lines, is_ours, read_own_lines
@@ -10,7 +12,7 @@ from rye_telemetry.bake.edges import BOM, line_end
 from rye_telemetry.errors import BakeRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 MAX_BLOCK = 64 * 1024
 
@@ -51,6 +53,19 @@ def find_marked(text: str, leader: str, *, name: str, is_comment: Callable[[int]
     return blocks
 
 
+def outside_of(spans: Iterable[tuple[int, int]]) -> Callable[[int], bool]:
+    """Return what says of a place whether it lies in none of the spans."""
+    ordered = sorted(spans)
+    starts = [start for start, _ in ordered]
+    ends = list(accumulate((end for _, end in ordered), max))
+
+    def is_outside(at: int) -> bool:
+        before = bisect_right(starts, at)
+        return before == 0 or ends[before - 1] <= at
+
+    return is_outside
+
+
 def _said(text: str, start: int, end: int, leader: str, name: str) -> dict[str, object]:
     lines = text[line_end(text, start) : end].splitlines()
     if end - start > MAX_BLOCK or not all(line.startswith(leader) for line in lines):
@@ -70,7 +85,7 @@ def _restyled(lines: list[str]) -> dict[str, object] | None:
 
     try:
         said = yaml.load("\n".join(lines), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (a safe loader)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
     return said[KEY] if isinstance(said, dict) and set(said) == {KEY} and is_ours(said[KEY]) else None
 

@@ -13,7 +13,7 @@ import yaml
 
 from rye_telemetry.bake.block import KEY, found_value
 from rye_telemetry.bake.edges import line_end, line_start
-from rye_telemetry.bake.marks import MAX_BLOCK, Block, find_marked
+from rye_telemetry.bake.marks import MAX_BLOCK, Block, find_marked, outside_of
 from rye_telemetry.errors import BakeRefused
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH = 100  # a parser's time grows with the square of the depth
-_KEY_LINE = re.compile(r"(?:[A-Za-z_][\w .\-/]*|\"[^\"\n]+\"|'[^'\n]+')[ \t]*:(?=[ \t\r\n]|$)")
+_KEY_LINE = re.compile(r"(?:[A-Za-z_][\w .\-/]{0,100}|\"[^\"\n]+\"|'[^'\n]+')[ \t]*:(?=[ \t\r\n]|$)")
+_ODD_START = re.compile("^[\ufeff\x85\u2028\u2029]", re.MULTILINE)
 _OUR_LINE = re.compile(rf"([\"']?){KEY}\1[ \t]*:")
 _PART_LINE = re.compile(r"[ \t]|[\r\n]|#|- |-\r?$|[\]}]")
 _BLOCK_SCALAR = re.compile(r"[|>][+\-0-9]{0,2}[ \t]*(?:#.*)?\r?$", re.MULTILINE)
@@ -66,7 +67,8 @@ class _Reading:
         self.text = text
         self.spans: list[tuple[int, int]] = []
         self.last_style = ""
-        self.anchors: set[str] = set()
+        self.anchored: dict[str, str] = {}  # anchors of the document so far, with the text of those that are on one
+        self.merges = False  # whether the mapping takes keys from elsewhere
         self.events = self._parse()
 
     def _parse(self) -> Iterator[Any]:
@@ -87,16 +89,20 @@ class _Reading:
         except (yaml.YAMLError, ValueError, RecursionError) as e:
             raise YamlInvalid(_reason(e)) from e
 
+    def spelled(self, key: _Node) -> str:
+        """Return a key's text, through an alias too."""
+        return self.anchored.get(str(key.what[1]), "") if key.kind == "alias" else key.value
+
     def _know_anchor(self, event: Any) -> None:
         """See that an alias stands for something, as composing would; anchors live as long as their document."""
         if isinstance(event, yaml.AliasEvent):
             self.last_style = ""
-            if event.anchor not in self.anchors:
+            if event.anchor not in self.anchored:
                 raise YamlInvalid(f"*{event.anchor} stands for nothing")
         elif isinstance(event, yaml.DocumentStartEvent):
-            self.anchors.clear()
+            self.anchored.clear()
         elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-            self.anchors.add(event.anchor)
+            self.anchored[event.anchor] = getattr(event, "value", "")
 
 
 def _start(event: Any) -> int:
@@ -137,6 +143,8 @@ def outline_documents(text: str, *, leader: str, name: str) -> Outline:
 
     YamlInvalid; BakeRefused where there is no mapping, or one in flow form.
     """
+    if _ODD_START.search(text):
+        raise YamlInvalid("a line begins with a character that some take for a line end or a byte order mark")
     reading = _Reading(text)
     found: Outline | None = None
     empty: Outline | None = None
@@ -164,7 +172,9 @@ def outline_documents(text: str, *, leader: str, name: str) -> Outline:
         rest = rest or [(False, None, "None"), *_NO_KEYS]
     if found is None:
         raise _no_mapping(kinds, name)
-    marked = find_marked(text, leader, name=name, is_comment=_outside(reading.spans))
+    if reading.merges:
+        _check_merged(text, name)
+    marked = find_marked(text, leader, name=name, is_comment=outside_of(reading.spans))
     return found._replace(blocks=[*found.blocks, *marked], rest=tuple(rest))
 
 
@@ -187,10 +197,6 @@ def _no_mapping(kinds: list[str], name: str) -> BakeRefused:
     return BakeRefused("not_a_mapping", f"{name}: its YAML is no mapping of keys, so no key can be added")
 
 
-def _outside(spans: list[tuple[int, int]]) -> Any:
-    return lambda at: not any(start < at < end for start, end in spans)
-
-
 def _outline_mapping(text: str, root: Any, reading: _Reading, name: str) -> Outline:
     rest: list[object] = [root.anchor, root.tag]  # as _NO_KEYS
     blocks: list[Block] = []
@@ -204,12 +210,14 @@ def _outline_mapping(text: str, root: Any, reading: _Reading, name: str) -> Outl
         value = _read_node(next(reading.events), reading.events)
         if first is None:
             first = line_start(text, key.start)
-        if key.kind == "scalar" and key.value == KEY and key.plain:
+        if reading.spelled(key) == KEY:
+            if not key.plain:
+                found_value(None, name)
             blocks.append(_key_block(text, key, value, name))
         else:
             rest.append((key.what, value.what))
             keys.add(key.value)
-            _check_merged(key, value, reading, name)
+            reading.merges |= key.value == "<<" and not key.style
     if first is None:  # a block mapping has a key; this is for the type checker
         raise YamlInvalid("a mapping without keys")
     indent = len(text[first:]) - len(text[first:].lstrip(" "))
@@ -222,19 +230,25 @@ def _key_block(text: str, key: _Node, value: _Node, name: str) -> Block:
     end = start + len(text[start : value.end].rstrip())
     said = None
     if value.kind == "map" and value.plain and end - start <= MAX_BLOCK:
-        said = yaml.load(text[start:end], Loader=LOADER)[KEY]  # noqa: S506 (a safe loader)
+        said = _loaded(text[start:end])
     return Block(start, line_end(text, end), found_value(said, name), "key")
 
 
-def _check_merged(key: _Node, value: _Node, reading: _Reading, name: str) -> None:
-    """Refuse where a merge may bring a `telemetry` from elsewhere: a block of ours would hide it."""
-    if key.value == "<<" and not key.style and value.kind in ("alias", "seq", "map"):
-        roots = yaml.compose_all(reading.text, Loader=LOADER)
-        try:
-            if any(_merges_telemetry(root) for root in roots):
-                found_value(None, name)
-        except (yaml.YAMLError, RecursionError) as e:
-            raise YamlInvalid(_reason(e)) from e
+def _loaded(text: str) -> object:
+    """Return the value of our key where it is one of ours to read, else None."""
+    try:
+        return yaml.load(text, Loader=LOADER)[KEY]  # noqa: S506 (a safe loader)
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _check_merged(text: str, name: str) -> None:
+    """Refuse where a merge brings a `telemetry` from elsewhere: a block of ours would hide it."""
+    try:
+        if any(_merges_telemetry(root) for root in yaml.compose_all(text, Loader=LOADER)):
+            found_value(None, name)
+    except (yaml.YAMLError, RecursionError) as e:
+        raise YamlInvalid(_reason(e)) from e
 
 
 def _merges_telemetry(root: Any) -> bool:
@@ -254,6 +268,15 @@ def _merges_telemetry(root: Any) -> bool:
                 return True
             todo += [value for key, value in node.value if getattr(key, "value", None) == "<<"]
     return False
+
+
+def is_harmless(text: str) -> bool:
+    """Say whether a YAML text may be constructed: shallow, and without aliases, which can grow without bound."""
+    reading = _Reading(text)
+    try:
+        return not any(isinstance(event, yaml.AliasEvent) for event in reading.events)
+    except YamlInvalid:
+        return False
 
 
 def outline_header(text: str, *, name: str) -> Outline:
@@ -299,8 +322,5 @@ def _line_block(text: str, start: int, end: int, name: str) -> Block:
         if text[at:following].strip():
             last = following
         at = following
-    try:
-        said = yaml.load(text[start:last], Loader=LOADER)[KEY] if last - start <= MAX_BLOCK else None  # noqa: S506 (safe)
-    except (yaml.YAMLError, ValueError, TypeError, KeyError):
-        said = None
+    said = _loaded(text[start:last]) if last - start <= MAX_BLOCK else None
     return Block(start, last, found_value(said, name), "key")

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import NamedTuple
 
 # What matters in shell: between commands, and between double quotes, where commands may stand again.
+# What nothing closes goes on to the end: looked for from each place anew, it would take the square of the time.
 _SHELL = re.compile(
-    r"(?:^|(?<=[\s;&|()]))#[^\n]*|(?<!<)<<(?P<dash>-?)[ \t]*(?P<quote>['\"\\]?)(?P<word>[A-Za-z_][\w.-]*)(?P=quote)?"
-    r"|\$?\(\([^\n]*?\)\)|'[^']*'|\\.|(?P<open>[\"(])|(?P<close>\))|(?P<line>\n)",
+    r"(?:^|(?<=[\s;&|()]))#[^\n]*|(?<!<)<<(?P<dash>-?)[ \t]*(?P<word>(?:'[^'\n]*'|\"[^\"\n]*\"|\\[^\n]|[^\s;&|()<>'\"\\])+)"
+    r"|\$?\(\([^\n]{0,80}?\)\)|\$'(?:\\.|[^'\\])*'|'[^']*'|\\.|(?P<open>[\"(])|(?P<close>\))|(?P<line>\n)",
     re.DOTALL | re.MULTILINE,
 )
-_QUOTED = re.compile(r"\\.|\$\(\([^\n]*?\)\)|(?P<open>\$\()|(?P<close>\")|(?P<line>\n)(?!)", re.DOTALL)
+_QUOTED = re.compile(r"\\.|\$\(\([^\n]{0,80}?\)\)|(?P<open>\$\()|(?P<close>\")|(?P<line>\n)(?!)", re.DOTALL)
 # In Ruby and Perl a blank behind `<<` makes it a shift.
 _SCRIPT = re.compile(
-    r"(?:^|(?<=\s))#[^\n]*|<<(?P<dash>[~-]?)(?P<quote>['\"]?)(?P<word>[A-Z_][A-Z0-9_]*)(?P=quote)"
+    r"(?:^|(?<=\s))#[^\n]*|<<(?P<dash>[~-]?)(?P<word>'[^'\n]+'|\"[^\"\n]+\"|[A-Z_][A-Z0-9_]*)"
     r"|'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\"|\\.|(?P<open>(?!))|(?P<close>(?!))|(?P<line>\n)",
     re.DOTALL | re.MULTILINE,
 )
-_JAVASCRIPT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`", re.DOTALL)
-_LUA = re.compile(
-    r"--\[(=*)\[.*?\]\1\]|\[(=*)\[.*?\]\2\]|--[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL
+_JAVASCRIPT = re.compile(
+    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`"
+    r"|(?:^|(?<=[(,=:\[!&|?{};\s]))/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/",
+    re.DOTALL,
 )
-_SQL = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:''|[^'])*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_LUA = re.compile(
+    r"--\[(=*)\[.*?(?:\]\1\]|\Z)|\[(=*)\[.*?(?:\]\2\]|\Z)|--[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'",
+    re.DOTALL,
+)
+_SQL = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)|'(?:''|[^'])*'|\"[^\"]*\"|\$(\w*)\$.*?(?:\$\1\$|\Z)", re.DOTALL)
 _TOML = re.compile(r"#[^\n]*|\"\"\"(?:\\.|[^\\])*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'[^'\n]*'", re.DOTALL)
-_R = re.compile(r"#[^\n]*|[rR]([\"'])(-*)\(.*?\)\2\1|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`[^`\n]*`", re.DOTALL)
+_R = re.compile(
+    r"#[^\n]*|[rR]([\"'])(-*)\(.*?(?:\)\2\1|\Z)|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`[^`\n]*`", re.DOTALL
+)
 _PATTERNS = {".lua": _LUA, ".sql": _SQL, ".toml": _TOML, ".r": _R}
 _WITH_HEREDOCS = {".sh": _SHELL, ".bash": _SHELL, ".rb": _SCRIPT, ".pl": _SCRIPT}
+_QUOTES = re.compile(r"['\"\\]")  # around a here-document's word, or in it
 _POD = re.compile(
     r"^=(?:begin|pod|head\d|over|item|back|for|encoding)\b.*?(?:^=(?:cut|end)\b[^\n]*$|\Z)", re.DOTALL | re.MULTILINE
 )
@@ -34,8 +44,9 @@ _POD_END = re.compile(r"^=(?:cut|end)\b", re.MULTILINE)
 
 
 class Heredocs(NamedTuple):
-    """Where here-documents and strings of several lines stand, and what ends them."""
+    """Where here-documents and strings of several lines stand, and what ends them; `bodies` are here-documents alone."""
 
+    bodies: list[tuple[int, int]]
     spans: list[tuple[int, int]]  # a here-document's with the line that ends it
     words: set[str]
     open_word: str | None  # of one that the end of the file ends
@@ -52,7 +63,8 @@ def multi_line_spans(text: str, suffix: str) -> list[tuple[int, int]]:
 def heredocs(text: str, suffix: str) -> Heredocs:
     """Read a shell, Ruby or Perl program from its first character on, as far as quotes and here-documents go."""
     reading = _Reading(text, _WITH_HEREDOCS[suffix], _pods(text) if suffix in (".rb", ".pl") else [])
-    return Heredocs(reading.spans, reading.words, reading.read())
+    open_word = reading.read()
+    return Heredocs(reading.bodies, reading.spans, reading.words, open_word)
 
 
 class _Reading:
@@ -62,7 +74,9 @@ class _Reading:
         self.text = text
         self.pattern = pattern
         self.pods = pods
+        self.pod_starts = [start for start, _ in pods]
         self.spans = list(pods)
+        self.bodies: list[tuple[int, int]] = []
         self.words: set[str] = set()
         self.within: list[tuple[str, int]] = []
 
@@ -71,8 +85,10 @@ class _Reading:
         waiting: list[re.Match[str]] = []
         at = 0
         while match := self._pattern_here().search(self.text, at):
-            at = next((end for start, end in self.pods if start <= match.start() < end), match.end())
-            if at != match.end():
+            at = match.end()
+            place = bisect_right(self.pod_starts, match.start()) - 1
+            if place >= 0 and match.start() < self.pods[place][1]:
+                at = self.pods[place][1]
                 continue
             groups = match.groupdict()
             if groups.get("word"):
@@ -103,11 +119,13 @@ class _Reading:
     def _pass_by(self, begun: re.Match[str], at: int) -> int:
         """Return where the line behind a here-document's last one starts, -1 where there is none."""
         indent = "" if not begun["dash"] else r"\t*" if self.pattern is _SHELL else r"[ \t]*"
-        last = re.compile(rf"^{indent}{re.escape(begun['word'])}\r?(?:\n|\Z)", re.MULTILINE)
+        word = _QUOTES.sub("", begun["word"])
+        last = re.compile(rf"^{indent}{re.escape(word)}\r?(?:\n|\Z)", re.MULTILINE)
         found = last.search(self.text, at)
         end = found.end() if found else len(self.text)
-        self.words.add(begun["word"])
+        self.words.add(word)
         self.spans.append((at, end))
+        self.bodies.append((at, end))
         return end if found else -1
 
 

@@ -192,7 +192,7 @@ def _show(report: Report, *, diff: bool, as_json: bool, would: bool) -> None:
         answer_json(telling.as_json(report, written=not would))
         return
     if diff:
-        sys.stdout.buffer.write(telling.diff(report.outcomes, colour=look().colour))
+        sys.stdout.buffer.write(telling.diff(report.outcomes, terminal=sys.stdout.isatty(), colour=look().colour))
     else:
         for line in telling.lines(report.outcomes, would=would):
             typer.echo(printable(line))

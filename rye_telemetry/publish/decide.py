@@ -17,7 +17,7 @@ KEY = b"telemetry"  # no block is without it
 MIN_CHANGE = {"total_runs": "10%, 10", "success_rate": "0.01", "avg_duration_ms": "10%"}
 # What is wrong with a block of ours, whoever asks; the rest are files that take none.
 DAMAGE = frozenset(("block_damaged", "duplicate_telemetry", "implausible"))
-STOPPING = DAMAGE | {"not_signed", "not_written"}  # for these a hook stops the commit
+STOPPING = DAMAGE | {"not_signed"}  # for these a hook stops the commit
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,18 @@ def decide_strip(data: bytes, name: str) -> Decision:
 
 def decide_bake(data: bytes, name: str, fields: Mapping[str, object], wish: Wish) -> Decision:
     """Return what a bake makes of the bytes. Raises BakeRefused."""
-    said = read_bytes(data, name) if wish.hook and KEY in data else None
+    said = read_said(data, name) if wish.hook else None
     if said is not None and not moved_enough(said, fields, wish.min_change):
         return Decision(data, "unchanged")
     done = bake_bytes(data, name, fields)
     if not done.changed:
         return Decision(data, "unchanged", done.warnings)
     return _with_signature(data, name, Decision(done.data, "baked", done.warnings), wish)
+
+
+def read_said(data: bytes, name: str) -> dict[str, object] | None:
+    """Return what the block says, quickly where there is none."""
+    return read_bytes(data, name) if KEY in data else None
 
 
 def _with_signature(data: bytes, name: str, made: Decision, wish: Wish) -> Decision:
@@ -66,7 +71,7 @@ def _with_signature(data: bytes, name: str, made: Decision, wish: Wish) -> Decis
     if chosen is Policy.RESIGN:
         return made._replace(resign=True)
     said = {
-        Policy.BAKE_AND_WARN: f"{name} is signed, and its signature no longer fits: sign it again",
+        Policy.BAKE_AND_WARN: f"{name} is signed, and a block breaks its signature: sign it again",
         Policy.BAKE_AND_SAY_INVALID_ALREADY: f"{name} is signed, and its signature did not fit before either",
     }.get(chosen)
     return made if said is None else made._replace(warnings=(*made.warnings, said))

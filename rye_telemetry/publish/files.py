@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rye_telemetry.bake import is_supported, read_bytes
+from rye_telemetry.bake import EXTRAS, is_supported, read_bytes
 from rye_telemetry.errors import BakeRefused, RyeTelemetryError, SigningFailed
 from rye_telemetry.items.find import FOLDERS, walk_files
 from rye_telemetry.lines import instant_text
-from rye_telemetry.publish.decide import STOPPING, Decision, check_form, decide_bake, decide_strip
+from rye_telemetry.publish.decide import STOPPING, Decision, check_form, decide_bake, decide_strip, read_said
 from rye_telemetry.publish.signed import resign, signature_state
 from rye_telemetry.publish.whose import place_of, whose
 from rye_telemetry.publish.write import read_file, replace_file
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rye_telemetry.publish.numbers import Item, Numbers
     from rye_telemetry.publish.write import Found
 
+_ID_HINT = "; an item's id goes with its file: bake ITEM --item-path FILE"
 _MANIFEST = re.compile(r"manifest\.ya?ml")
 
 
@@ -45,6 +46,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     old: bytes = b""
     new: bytes = b""
+    stops: bool = True  # a hook's commit: where a second try would not find it changed
 
     @property
     def changed(self) -> bool:
@@ -60,11 +62,17 @@ def project_items(project_path: str) -> list[str]:
     return found
 
 
-class Bakery:
-    """One order: the numbers, what is wished, and for which item where that was said."""
+def is_below(path: str, folder: str) -> bool:
+    """Say whether a path without links lies in a folder: files that nobody named may not lead out of their project."""
+    return path.startswith(os.path.join(os.path.realpath(folder), ""))
 
-    def __init__(self, numbers: Numbers, wish: Wish, *, item: Item | None = None) -> None:
+
+class Bakery:
+    """One order: the numbers, what is wished, for which item where that was said, and inside which folder alone."""
+
+    def __init__(self, numbers: Numbers, wish: Wish, *, item: Item | None = None, inside: str | None = None) -> None:
         self.numbers = numbers
+        self.inside = inside
         self.wish = wish
         self.item = item
         # A day for clocks that differ.
@@ -94,11 +102,21 @@ class Bakery:
             self._take(done, decide_strip(data, name))
             return
         done.item = self.item or whose(done.path, data, self.numbers)
-        done.fields = self.numbers.fields(done.item, data, name) if done.item else None
+        done.fields = self._fields(done, data, name)
         if done.fields is not None:
             self._take(done, decide_bake(data, name, done.fields, self.wish))
         if self.wish.check:
             check_form(data, name, latest=self.latest)
+
+    def _fields(self, done: Outcome, data: bytes, name: str) -> dict[str, object] | None:
+        """In a hook, what somebody chose to publish beside the usual stays published."""
+        if done.item is None:
+            return None
+        said = read_said(data, name) if self.wish.hook else None
+        fields = self.numbers.fields(done.item, data, name, also=set(said or ()) & set(EXTRAS))
+        if fields is None and not self.numbers.scope.is_whole:
+            done.warnings.append(f"{name}: no run of it counts by what was asked, so it is left as it is")
+        return fields
 
     @staticmethod
     def _take(done: Outcome, made: Decision) -> None:
@@ -111,7 +129,7 @@ class Bakery:
         """Say whether an outcome is a failure; a hook does not stop a commit for a file that takes no block."""
         if done.result == "refused":
             return not self.wish.hook or done.code in STOPPING
-        return done.changed and (self.wish.hook or self.wish.check)
+        return done.changed and done.stops and (self.wish.hook or self.wish.check)
 
 
 def bake_files(bakery: Bakery, paths: Iterable[str], *, env: Mapping[str, str]) -> list[Outcome]:
@@ -132,11 +150,16 @@ def bake_files(bakery: Bakery, paths: Iterable[str], *, env: Mapping[str, str]) 
 def _one(bakery: Bakery, path: str, found: dict[str, Found]) -> Outcome:
     try:
         found[path] = read_file(path)
+        if bakery.inside is not None and not is_below(found[path].real_path, bakery.inside):
+            return Outcome(
+                path, "refused", code="outside", message=f"{path} leads out of the project: it is left alone"
+            )
         outcome = bakery.decide(path, found[path].data)
         if outcome.changed and bakery.wish.write and not bakery.wish.check:
             replace_file(found[path], outcome.new, sync=not bakery.wish.hook)
     except RyeTelemetryError as e:
-        return Outcome(path, "refused", code="not_written", message=str(e))
+        hint = "" if os.path.lexists(path) or os.path.basename(path) not in bakery.numbers.ids else _ID_HINT
+        return Outcome(path, "refused", code="not_written", message=f"{e}{hint}")
     return outcome
 
 
@@ -144,7 +167,7 @@ def sign_again(bakery: Bakery, signed: Sequence[Outcome], found: Mapping[str, Fo
     """Sign again what was signed; what does not come back signed, with its block, gets its old bytes back."""
     if not signed:
         return
-    said: str | None = None
+    said: str | None = "signing was interrupted"
     try:
         resign(
             [found[o.path].real_path for o in signed],
@@ -152,26 +175,48 @@ def sign_again(bakery: Bakery, signed: Sequence[Outcome], found: Mapping[str, Fo
             env=env,
             cwd=os.path.dirname(found[signed[0].path].real_path),
         )
+        said = None
     except SigningFailed as e:
         said = str(e)
-    for outcome in signed:
-        outcome.code = None
-        _accept(outcome, said)
+    finally:  # ^C too
+        for outcome in signed:
+            _accept(outcome, said)
 
 
 def _accept(outcome: Outcome, said: str | None) -> None:
-    now = read_file(outcome.path)
+    outcome.code = None
     name = os.path.basename(outcome.path)
     try:
-        good = said is None and signature_state(now.data, name) == "verified" and bool(read_bytes(now.data, name))
+        now = read_file(outcome.path)
+        if said is None and signature_state(now.data, name) == "verified" and read_bytes(now.data, name):
+            outcome.new = now.data
+            return
     except BakeRefused:
-        good = False
-    if good:
-        outcome.new = now.data
-        return
+        pass
+    except RyeTelemetryError as e:
+        said = f"{outcome.path}: {e}"
+    outcome.result, outcome.code = "refused", "not_signed"
+    outcome.message = said or f"{outcome.path}: the sign command left it without a valid signature"
+    try:
+        outcome.message += f"; {_put_back(outcome)}"
+    except (RyeTelemetryError, OSError) as e:
+        outcome.message += f"; its old bytes could not be put back: {e}"
+    outcome.new = outcome.old
+
+
+def _put_back(outcome: Outcome) -> str:
+    """Put the old bytes back; what stands there and is not what we wrote may be somebody's work, and is kept beside."""
+    now = read_file(outcome.path)
+    if now.data == outcome.old:
+        return "it is as it was"
+    kept = ""
+    if now.data != outcome.new:
+        beside = f"{now.real_path}.before-signing-failed-{time.time_ns():x}"
+        with open(beside, "xb") as file:
+            file.write(now.data)
+        kept = f"; what stood there is kept in {beside}"
     replace_file(now, outcome.old)
-    outcome.result, outcome.code, outcome.new = "refused", "not_signed", outcome.old
-    outcome.message = said or f"{outcome.path}: the sign command left it without a valid signature: it is as it was"
+    return f"it is as it was{kept}"
 
 
 def _name_manifests(done: Sequence[Outcome]) -> None:

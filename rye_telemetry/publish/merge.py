@@ -127,12 +127,12 @@ def _with_block(sides: _Sides, filename: str, recorded: Callable[[], Block], lin
     if base is None and ours is None and theirs is None:
         return plain
     block = choose_block(base, ours, theirs, recorded)
-    if not plain.conflicts and _says(plain.data, filename, block):
-        return plain  # and the block keeps the style and the place that its author gave it
     stripped = _Sides(*(_stripped(side, filename) for side in sides))
     merged = lines.merge(stripped)
+    if not (plain.conflicts or merged.conflicts) and _holds(plain.data, merged.data, filename, block):
+        return plain  # and the block keeps the style and the place that its author gave it
     if not merged.conflicts or block is None:
-        return Merged(_with(merged.data, filename, block), merged.conflicts)
+        return Merged(_with_if_taken(merged.data, filename, block), merged.conflicts)
     # With the same block in each version it is no part of any conflict; most conflicted texts could not be baked.
     again = lines.merge(_Sides(*(_with(side, filename, block) for side in stripped)))
     chosen = [[_chosen(each.data, side, lines.marker_size) for side in ("ours", "theirs")] for each in (again, merged)]
@@ -161,6 +161,14 @@ def _with(data: bytes, filename: str, block: Block) -> bytes:
     return bake_bytes(data, filename, block).data if data and block else data
 
 
+def _with_if_taken(data: bytes, filename: str, block: Block) -> bytes:
+    """A clean merge that takes no block is left without one: the text of both sides counts, and a bake comes again."""
+    try:
+        return _with(data, filename, block)
+    except BakeRefused:
+        return data
+
+
 def _same(one: Block, other: Block) -> bool:
     if one is None or other is None:
         return one is other
@@ -185,7 +193,10 @@ def _holds(data: bytes | None, text: bytes | None, filename: str, block: Block) 
     """Say whether one choice in all conflicts gives the block, and beside it the text of that choice without blocks."""
     if data is None or text is None:
         return False
-    return _says(data, filename, block) and _stripped(data, filename) == text
+    try:
+        return _says(data, filename, block) and _stripped(data, filename) == text
+    except BakeRefused:
+        return False
 
 
 def _chosen(data: bytes, side: str, marker_size: int) -> bytes | None:

@@ -49,6 +49,7 @@ class Numbers:
         self.places: dict[str, list[Item]] = {}
         self.paths: dict[Item, list[str]] = {}
         self.ids: set[str] = set()
+        self.shelves: dict[tuple[str, str], dict[str, list[str]]] = {}  # what lies in the folders that were looked at
         self._items: dict[Item, Fields] = {}
         self._first_runs: dict[Item, str] = {}
         for item, paths in store.ask(read_places):
@@ -64,12 +65,11 @@ class Numbers:
         if wanted and "first_run" in self.scope.extras:
             self._first_runs.update(self.store.first_runs(wanted))
 
-    def fields(self, item: Item, data: bytes, filename: str) -> dict[str, object] | None:
-        """Return what a block is to say, None where no run is recorded."""
+    def fields(self, item: Item, data: bytes, filename: str, *, also: Iterable[str] = ()) -> dict[str, object] | None:
+        """Return what a block is to say, None where no run is recorded. `also`: extras beside those of the scope."""
+        extras = {*self.scope.extras, *also}
         self.load([item])
-        digest = (
-            content_hash_of(data, filename) if self.scope.this_version or "content_hash" in self.scope.extras else None
-        )
+        digest = content_hash_of(data, filename) if self.scope.this_version or "content_hash" in extras else None
         if self.scope.is_whole:
             found = self._items.get(item)
         else:
@@ -79,10 +79,15 @@ class Numbers:
             return None
         more = {
             "content_hash": digest,
-            "first_run": found.get("first_run") or self._first_runs.get(item),
+            "first_run": (found.get("first_run") or self._first_run(item)) if "first_run" in extras else None,
             "window_days": self.scope.window_days,
         }
-        return published(found, (*PUBLISHED, *self.scope.extras), more)
+        return published(found, (*PUBLISHED, *extras), more)
+
+    def _first_run(self, item: Item) -> str | None:
+        if item not in self._first_runs:
+            self._first_runs.update(self.store.first_runs([item]))
+        return self._first_runs.get(item)
 
 
 def _read(index: Index, items: Iterable[Item]) -> dict[Item, Fields]:
@@ -110,7 +115,7 @@ def _rounded(name: str, value: object) -> object:
         return value[:19] + "Z" if name in ("last_run", "first_run") else value
     if isinstance(value, float):
         if name == "window_days":
-            return int(value) if value.is_integer() else round(value, 3)
+            return round(value) if value >= 1 else value
         return math.floor(value * 1000) / 1000 if name == "success_rate_low" else round(value, 1 + 2 * ("rate" in name))
     return value
 
@@ -118,12 +123,12 @@ def _rounded(name: str, value: object) -> object:
 def moved_enough(old: Mapping[str, object], new: Mapping[str, object], least: Mapping[str, str]) -> bool:
     """Say whether a number moved by more than it may without being published anew.
 
-    `least`: for each of MOVING a list such as "10%, 10": past any of them is enough. Other fields, or another content
-    hash, are enough too.
+    `least`: for each of MOVING a list such as "10%, 10": past any of them is enough. A block of some days alone was
+    asked for by hand, and is left to whoever did.
     """
-    if old.keys() != new.keys() or old.get("content_hash") != new.get("content_hash"):
-        return True
-    return any(_moved(old[name], new[name], least[name]) for name in MOVING if name in new)
+    if "window_days" in old:
+        return False
+    return any(_moved(old.get(name), new[name], least[name]) for name in MOVING if name in new)
 
 
 def _moved(old: object, new: object, least: str) -> bool:
@@ -160,9 +165,12 @@ def _wrong_rate(said: Mapping[str, object]) -> str | None:
         rate = said.get(name, 0)
         if not _is_number(rate) or not 0 <= rate <= 1:  # type: ignore[operator]
             return f"{name} is {rate!r}, which is not between 0 and 1"
-    if said.get("success_rate") == 1 and said.get("failure_count"):
-        return f"success_rate is 1 with {said['failure_count']} failures"
-    return None
+    rate, total = said.get("success_rate"), said["total_runs"]
+    if not _is_number(rate) or not total:
+        return None
+    least = said.get("success_count", 0) / total - 0.001  # type: ignore[operator]  # counts, as seen above
+    most = 1 - said.get("failure_count", 0) / total + 0.001  # type: ignore[operator]
+    return None if least <= rate <= most else f"success_rate is {rate}, which its counts do not give"
 
 
 def _wrong_duration(said: Mapping[str, object]) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rye_telemetry.bake import EXTRAS
-from rye_telemetry.errors import ItemUnknown, StateBusy, StateTooNew, StateUnavailable, UsageInvalid
+from rye_telemetry.errors import GitUnusable, ItemUnknown, StateBusy, StateTooNew, StateUnavailable, UsageInvalid
 from rye_telemetry.publish.decide import MIN_CHANGE, Wish
 from rye_telemetry.publish.files import Bakery, Outcome, bake_files, project_items
 from rye_telemetry.publish.merge import merge_driver
@@ -37,12 +37,14 @@ class Order:
     staged: bool = False
 
     def check(self) -> None:
-        """Raise UsageInvalid unless it names one kind of place."""
+        """Raise UsageInvalid unless it names one kind of place, and one that is there."""
         kinds = [bool(self.files), self.item_path is not None, self.project_path is not None, self.staged]
         if sum(kinds) != 1:
             raise UsageInvalid("name what to bake: FILE..., or ITEM --item-path FILE, or --all, or --staged")
         if (self.item_id is None) != (self.item_path is None):
             raise UsageInvalid("an item and its file belong together: ITEM --item-path FILE")
+        if self.project_path is not None and not os.path.isdir(os.path.join(self.project_path, ".ai")):
+            raise UsageInvalid(f"no .ai/ folder in {os.path.abspath(self.project_path)!r}: name a project that has one")
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,36 @@ def carry_out(order: Order, wish: Wish, store: TelemetryStore, *, cwd: str, env:
         if not wish.hook:
             raise
         return Report([], failed=False, notes=(f"{e}; nothing is baked",))  # no reason to stop a commit
-    bakery = Bakery(numbers, wish, item=named_item(order, numbers, cwd))
+    inside = order.project_path or (cwd if wish.hook else None)
+    bakery = Bakery(numbers, wish, item=named_item(order, numbers, cwd), inside=inside)
     if order.item_id is not None and bakery.item is None and not wish.strip:
         outcomes = [Outcome(os.path.join(cwd, order.item_path or ""))]
     elif order.staged:
         from rye_telemetry.publish.staged import Index, bake_staged
 
-        outcomes = bake_staged(bakery, Index(cwd, env), env=env)
+        try:
+            outcomes = bake_staged(bakery, Index(cwd, env), env=env)
+        except GitUnusable as e:
+            if not wish.hook:
+                raise
+            return Report([], failed=False, notes=(f"{e}; nothing is baked",))
     else:
         outcomes = bake_files(bakery, _paths(order, cwd), env=env)
     if order.project_path is not None:
         outcomes = [outcome for outcome in outcomes if outcome.result != "nothing_recorded"]
+    failed = any(map(bakery.blocks, outcomes))
     notes = (NO_STORE,) if wish.check and not bakery.knows_runs else ()
-    return Report(outcomes, any(map(bakery.blocks, outcomes)), notes)
+    if wish.hook and failed:
+        notes = (*notes, _way_on(order, wish))
+    return Report(outcomes, failed, notes)
+
+
+def _way_on(order: Order, wish: Wish) -> str:
+    if wish.check:
+        return "stopped here: run `rye-telemetry bake` on these files, stage them, and try again"
+    if order.staged:
+        return "the commit is stopped so that you can look at this; it is staged: commit again"
+    return "stopped here: stage what changed, and try again"
 
 
 def _paths(order: Order, cwd: str) -> list[str]:

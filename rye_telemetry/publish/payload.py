@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rye_telemetry.bake import strip_bytes
 from rye_telemetry.content import content_hash_of
-from rye_telemetry.errors import BakeRefused
+from rye_telemetry.errors import BakeRefused, UsageInvalid
 from rye_telemetry.publish.numbers import Numbers
 from rye_telemetry.publish.order import named_item
 from rye_telemetry.publish.write import read_file
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 def payload(order: Order, scope: Scope, store: TelemetryStore, *, cwd: str) -> dict[str, object]:
     """Return item, content without its block, and the numbers (None where nothing is recorded). The file is only read."""
-    order.check()
-    path = os.path.join(cwd, order.item_path or "")
+    if order.item_id is None or order.item_path is None:
+        raise UsageInvalid("an item and its file are needed: publish-payload ITEM --item-path FILE")
+    path = os.path.join(cwd, order.item_path)
     numbers = Numbers(store, scope)
     item = named_item(order, numbers, cwd)
     data = read_file(path).data

@@ -7,10 +7,10 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from rye_telemetry.bake import bake_bytes, strip_bytes
+from rye_telemetry.bake import bake_bytes, is_supported, strip_bytes
 from rye_telemetry.errors import BakeRefused, FileNotReplaced, GitUnusable, RyeTelemetryError
 from rye_telemetry.gitrun import Git, clean_environment, hook_environment
-from rye_telemetry.publish.files import sign_again
+from rye_telemetry.publish.files import is_below, sign_again
 from rye_telemetry.publish.write import read_file, replace_file
 
 if TYPE_CHECKING:
@@ -37,12 +37,16 @@ class Index:
     def __init__(self, start: str, env: Mapping[str, str]) -> None:
         inherited = "GIT_INDEX_FILE" in env
         git = Git(start, hook_environment(env) if inherited else clean_environment(env))
-        told = git.run("rev-parse", "--show-toplevel")
+        told = git.run("rev-parse", "--show-toplevel", "--git-path", "index")
         if told.code:
             raise GitUnusable(f"{start}: no work tree with an index: {told.err.removeprefix('fatal: ')}")
-        self.root = os.fsdecode(told.out.rstrip(b"\n"))
+        root, _, index = os.fsdecode(told.out.rstrip(b"\n")).rpartition("\n")
+        self.root = root
         # Relative names in the environment are relative to where the hook began, which is here.
         self.git = git if inherited else Git(self.root, git.env)
+        self.path_of_index = os.path.join(start, index)
+        if os.path.lexists(f"{self.path_of_index}.lock"):
+            raise GitUnusable(f"{self.path_of_index}.lock is there: another git is at work, or died: remove it then")
 
     def run(self, *args: str, stdin: bytes = b"") -> bytes:
         told = self.git.run(*args, stdin=stdin)
@@ -62,7 +66,7 @@ class Index:
         found = []
         for entry, path in zip(said[::2], said[1::2], strict=False):
             _, mode, _, blob, _ = entry.split(b" ")
-            if mode in _FILE_MODES and _ITEM.search(path):
+            if mode in _FILE_MODES and _ITEM.search(path) and is_supported(os.fsdecode(path)):
                 found.append(Staged(mode, blob.decode(), path))
         return found
 
@@ -93,6 +97,10 @@ class Index:
     def put(self, changed: Sequence[tuple[Staged, Outcome]]) -> None:
         """Make blobs of the new bytes and stage them, all in one step."""
         blobs = self._write_blobs([outcome.new for _, outcome in changed])
+        now = {(entry.path, entry.blob) for entry in self.staged_items()}
+        moved = [self.path(entry) for entry, _ in changed if (entry.path, entry.blob) not in now]
+        if moved:
+            raise GitUnusable(f"{moved[0]}: it was staged anew meanwhile: try again")
         entries = b"".join(
             entry.mode + b" " + blob + b"\t" + entry.path + b"\0"
             for (entry, _), blob in zip(changed, blobs, strict=True)
@@ -117,12 +125,29 @@ def bake_staged(bakery: Bakery, index: Index, *, env: Mapping[str, str]) -> list
     _refuse_filtered(changed, index)
     if bakery.wish.write and not bakery.wish.check:
         _sign(bakery, [outcome for _, outcome in changed if outcome.code == "resign"], env)
+        _let_go(changed, index)
+        for _, outcome in changed:
+            if outcome.changed:
+                _bring_along(bakery, outcome, index.root)
         made = [(entry, outcome) for entry, outcome in changed if outcome.changed]
-        for _, outcome in made:
-            _bring_along(bakery, outcome)
         if made:
             index.put(made)
     return outcomes
+
+
+def _let_go(changed: Sequence[tuple[Staged, Outcome]], index: Index) -> None:
+    """Let a commit go on for files that it would not find baked at a second try.
+
+    `git commit -a` and `-i` commit a copy of the index, which becomes the index, and is thrown away when they are
+    stopped. What they add from the work tree comes again; what was staged before comes as it was.
+    """
+    if os.path.basename(index.path_of_index) != "index.lock":
+        return
+    env = {**index.git.env, "GIT_INDEX_FILE": index.path_of_index.removesuffix(".lock")}
+    said = Git(index.git.cwd, env).run("ls-files", "-s", "-z").out.split(b"\0")
+    kept = {entry.partition(b"\t")[2]: entry.split(b" ")[1].decode() for entry in said if entry}
+    for entry, outcome in changed:
+        outcome.stops = kept.get(entry.path) != entry.blob
 
 
 def _sign(bakery: Bakery, signed: list[Outcome], env: Mapping[str, str]) -> None:
@@ -152,10 +177,17 @@ def _refuse_filtered(changed: list[tuple[Staged, Outcome]], index: Index) -> Non
             )
 
 
-def _bring_along(bakery: Bakery, outcome: Outcome) -> None:
-    """Put the block into the work tree's file too; where that cannot be, what is staged has it all the same."""
+def _bring_along(bakery: Bakery, outcome: Outcome, root: str) -> None:
+    """Put the block into the work tree's file first; where that cannot be, what is staged gets none either.
+
+    Else the work tree would seem to take the block out again, and `git commit -a` would do it.
+    """
     path = outcome.path
     try:
+        if not is_below(os.path.realpath(path), root) or os.path.realpath(path) != os.path.join(
+            os.path.realpath(root), os.path.relpath(path, root)
+        ):
+            raise FileNotReplaced(f"{path!r} lies behind a symbolic link")
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return
         found = read_file(path)
@@ -164,7 +196,8 @@ def _bring_along(bakery: Bakery, outcome: Outcome) -> None:
     except FileNotFoundError:
         return  # staged, and gone from the work tree
     except (BakeRefused, RyeTelemetryError, OSError) as e:
-        outcome.warnings.append(f"{e}: the block is staged, the file in the work tree is left as it is")
+        outcome.result, outcome.code = "refused", getattr(e, "code", "not_written")
+        outcome.message = f"{path}: its edits that are not staged take no block, so it is left as it is: {e}"
 
 
 def _likewise(bakery: Bakery, data: bytes, outcome: Outcome) -> bytes:

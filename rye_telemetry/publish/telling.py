@@ -47,29 +47,39 @@ def remarks(report: Report) -> Iterator[str]:
     """Yield what belongs on stderr: refusals, warnings, notes."""
     for outcome in report.outcomes:
         if outcome.message is not None:
-            yield f"{_named(outcome)} ({outcome.code})"
-        yield from outcome.warnings
+            yield f"{_named(outcome, outcome.message)} ({outcome.code})"
+        yield from (_named(outcome, warning) for warning in outcome.warnings)
     yield from report.notes
 
 
-def _named(outcome: Outcome) -> str:
-    """Return a refusal with the file's path, which pure functions do not know."""
-    message, name = outcome.message or "", os.path.basename(outcome.path)
-    if shown(outcome.path) in message or outcome.path in message:
+def _named(outcome: Outcome, message: str) -> str:
+    """Return what is said of a file with its path as one would type it; pure functions know its name alone."""
+    name, path = os.path.basename(outcome.path), shown(outcome.path)
+    if outcome.path in message:
+        return message.replace(outcome.path, path)
+    if path in message:
         return message
+    return path + message[len(name) :] if message.startswith(name) else f"{path}: {message}"
+
+
+def diff(outcomes: Iterable[Outcome], *, terminal: bool, colour: bool) -> bytes:
+    """Return what changes, as a unified diff in the files' own bytes; on a terminal none that could move its cursor."""
+    found = b"".join(_diff_of(outcome) for outcome in outcomes if outcome.changed)
+    lines = [_visible(line) for line in _lines(found)] if terminal else _lines(found)
+    return b"".join(map(_painted, lines) if colour else lines)
+
+
+def _visible(line: bytes) -> bytes:
+    text = line.decode("utf-8", "backslashreplace").removesuffix("\n").removesuffix("\r")
     return (
-        shown(outcome.path) + message[len(name) :] if message.startswith(name) else f"{shown(outcome.path)}: {message}"
+        "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text).encode()
+        + b"\n"
     )
 
 
-def diff(outcomes: Iterable[Outcome], *, colour: bool) -> bytes:
-    """Return what changes, as a unified diff in the files' own bytes."""
-    found = b"".join(_diff_of(outcome) for outcome in outcomes if outcome.changed)
-    return b"".join(map(_painted, _lines(found))) if colour else found
-
-
 def _diff_of(outcome: Outcome) -> bytes:
-    path = os.fsencode(shown(outcome.path))
+    name = shown(outcome.path)
+    path = os.fsencode(name if name.isprintable() else name.encode("unicode_escape", "surrogatepass").decode())
     parts = difflib.diff_bytes(
         difflib.unified_diff, _lines(outcome.old), _lines(outcome.new), b"a/" + path, b"b/" + path, lineterm=b"\n"
     )
@@ -109,6 +119,6 @@ def file_json(outcome: Outcome) -> dict[str, object]:
         "item_id": item_id,
         "telemetry": None if outcome.fields is None else dict(outcome.fields),
         "code": outcome.code,
-        "message": outcome.message,
-        "warnings": list(outcome.warnings),
+        "message": None if outcome.message is None else _named(outcome, outcome.message),
+        "warnings": [_named(outcome, warning) for warning in outcome.warnings],
     }

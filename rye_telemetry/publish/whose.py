@@ -7,8 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rye_telemetry.bake.markdown import find_header
+from rye_telemetry.bake.outline import is_harmless
 from rye_telemetry.errors import BakeRefused
-from rye_telemetry.items.find import FOLDERS
+from rye_telemetry.items.find import FOLDERS, walk_files
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 _TYPES = {folder: item_type for item_type, folder in FOLDERS.items()}
 _ID_KEYS = ("id", "name", "tool_id", "__tool_id__")
 _PYTHON_ID = re.compile(r"^__tool_id__[ \t]*(?::[^=\n]*)?=[ \t]*(['\"])([^'\"\n]+)\1", re.MULTILINE)
-_XML_ID = re.compile(r"<directive\b[^>]*?\bname=(['\"])([^'\"\n]+)\1")
-_ID_LINE = re.compile(r"\b(?:id|name|tool_id|__tool_id__)[\"']?\s*[:=]\s*[\"']?([^\"'\n,}#]*)")
+_XML_ID = re.compile(r"<directive\b[^<>]{0,400}?\bname=(['\"])([^'\"\n]{1,512})\1")
+_ID_LINE = re.compile(r"\b(?:id|name|tool_id|__tool_id__)[\"']?[ \t]{0,20}[:=]\s{0,20}[\"']?([^\"'\n,}#]{0,600})")
 _MARKDOWN = (".md", ".mdx", ".mdc", ".qmd", ".markdown")
 
 
@@ -48,6 +49,8 @@ def whose(path: str, data: bytes, numbers: Numbers) -> Item | None:
         place = place_of(path)
         recorded = [item for item in _named(path, place, data, numbers) if item in numbers.paths]
         found = dict.fromkeys(item for item in recorded if not _lies_elsewhere(item, path, place, numbers))
+        if place is not None:
+            _check_namesakes(found, place, path, numbers)
     if len(found) > 1:
         names = ", ".join(f"{item_type} {item_id}" for item_type, item_id in found)
         raise BakeRefused(
@@ -58,10 +61,10 @@ def whose(path: str, data: bytes, numbers: Numbers) -> Item | None:
 
 
 def _named(path: str, place: Place | None, data: bytes, numbers: Numbers) -> Iterator[Item]:
-    if place is not None:
-        yield from ((place.item_type, item_id) for item_id in _ids_by_place(place.below))
+    placed = list(_ids_by_place(place.below)) if place else []
+    yield from ((place.item_type, item_id) for item_id in placed if place)
     types: Iterable[str] = (place.item_type,) if place else FOLDERS
-    for item_id in own_ids(data, path, known=numbers.ids):
+    for item_id in own_ids(data, path, known=numbers.ids, told=placed):
         yield from ((item_type, item_id) for item_type in types)
 
 
@@ -87,17 +90,44 @@ def _lies_elsewhere(item: Item, path: str, place: Place | None, numbers: Numbers
     return False
 
 
+def _check_namesakes(found: Iterable[Item], place: Place, path: str, numbers: Numbers) -> None:
+    """Refuse an item that was recorded without a path and may be another file of the same name as well."""
+    for item in found:
+        if numbers.paths[item] or item[1] in (place.below, os.path.splitext(place.below)[0]):
+            continue
+        alike = numbers.shelves.setdefault((place.ai_dir, place.item_type), {}) or _shelf(place, numbers)
+        name = os.path.splitext(os.path.basename(place.below))[0]
+        if len(alike.get(name, ())) > 1:
+            raise BakeRefused(
+                "ambiguous_item",
+                f"{path} is not the only file that may be {item[0]} {item[1]}: {', '.join(sorted(alike[name]))};"
+                f" choose with: bake ITEM --item-path FILE",
+            )
+
+
+def _shelf(place: Place, numbers: Numbers) -> dict[str, list[str]]:
+    """Return {name without extension: paths} of a folder's items."""
+    shelf: dict[str, list[str]] = {}
+    for below in walk_files(os.path.join(place.ai_dir, FOLDERS[place.item_type])):
+        shelf.setdefault(os.path.splitext(os.path.basename(below))[0], []).append(below)
+    numbers.shelves[place.ai_dir, place.item_type] = shelf
+    return shelf
+
+
 def _joined(ai_dir: str, there: Place) -> str:
     return os.path.join(ai_dir, FOLDERS[there.item_type], there.below)
 
 
-def own_ids(data: bytes, filename: str, *, known: Container[str] | None = None) -> list[str]:
-    """Return the ids that a file gives itself in its metadata; those that are not `known` may be left out."""
+def own_ids(data: bytes, filename: str, *, known: Container[str] | None = None, told: Container[str] = ()) -> list[str]:
+    """Return the ids that a file gives itself in its metadata.
+
+    Those that are not `known`, or `told` already, may be left out.
+    """
     suffix = os.path.splitext(filename)[1].lower()
     text = data.decode("utf-8", "replace")
     if suffix in (".py", ".pyi"):
         return [match[2] for match in _PYTHON_ID.finditer(text)]
-    if known is not None and not _may_name(text, known):
+    if known is not None and not _may_name(text, known, told):
         return []
     metadata = _metadata(text, filename, suffix)
     ids = (
@@ -108,11 +138,11 @@ def own_ids(data: bytes, filename: str, *, known: Container[str] | None = None) 
     return ids
 
 
-def _may_name(text: str, known: Container[str]) -> bool:
-    """Spare a file the parser whose lines name nothing that is recorded: a parser takes a thousand of them half a second."""
+def _may_name(text: str, known: Container[str], told: Container[str]) -> bool:
+    """Spare a file the parser whose lines name nothing new that is recorded: a thousand of them take it half a second."""
     for found in _ID_LINE.finditer(text):
         value = found[1].strip()
-        if value in known or not value or value[0] in "&*!|>%@" or "\\" in value:
+        if (value in known and value not in told) or not value or value[0] in "&*!|>%@" or "\\" in value:
             return True
     return False
 
@@ -126,6 +156,8 @@ def _metadata(text: str, filename: str, suffix: str) -> Any:
         if suffix == ".json":
             return json.loads(text)
         if suffix in (".yaml", ".yml"):
+            if not is_harmless(text):
+                return None
             return next(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), None)
         if suffix in _MARKDOWN:
             return _header_metadata(text, filename)
@@ -139,4 +171,5 @@ def _header_metadata(text: str, filename: str) -> Any:
     import frontmatter
 
     header = find_header(text, os.path.basename(filename))
-    return frontmatter.parse(f"---\n{text[header.start : header.end]}---\n")[0] if header else None
+    inside = text[header.start : header.end] if header else ""
+    return frontmatter.parse(f"---\n{inside}---\n")[0] if is_harmless(inside) else None

@@ -1,0 +1,6 @@
+cat <<!
+hello
+!
+cat <<E"O"F
+b
+EOF

@@ -1,0 +1,3 @@
+cat <<"END OF TEXT"
+hello
+END OF TEXT

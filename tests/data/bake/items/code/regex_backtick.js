@@ -1,0 +1,1 @@
+export const code = (s) => s.replace(/`/g, '');
