@@ -445,7 +445,9 @@ def test_the_command_writes_and_lists_them(cli, home):
 def test_who_decides_otherwise_is_said(env, project_file, tmp_path):
     project_file.write_text(said("min_change: {total_runs: 5}"))
     answer = change_settings({"bake.min_change.total_runs": "7"}, env=env, project_path=str(tmp_path))
-    assert answer["note"] == f"bake.min_change.total_runs is 5 here all the same: project config: {project_file} decides"
+    assert (
+        answer["note"] == f"bake.min_change.total_runs is 5 here all the same: project config: {project_file} decides"
+    )
     note = change_settings({"enabled": True}, env=env | {"RYE_TELEMETRY": "0"}, project_path="")["note"]
     assert note == "telemetry is off here all the same: RYE_TELEMETRY decides"
     assert "note" not in change_settings({"bake.min_change.total_runs": "5"}, env=env, project_path=str(tmp_path))
