@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ def pytest_xdist_auto_num_workers():
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory, monkeypatch):
     """A fresh home; telemetry is off in it, as everywhere."""
-    home = tmp_path_factory.mktemp("home")
+    # Not `mktemp`, which reads the whole folder each time to find the next number, among thousands.
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=tmp_path_factory.getbasetemp()))
     for name in list(os.environ):
         if name.startswith(("RYE_", "XDG_", "GIT_", "OTEL_")) or name in (
             "USER_SPACE",

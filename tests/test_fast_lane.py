@@ -86,7 +86,7 @@ def typed(arguments):
     return made[0]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(ARGUMENTS)
 @example(["tool", "x", "--agent", "--workflow", "--", "true"])
 @example(["--item-type", "tool", "x", "--", "true"])

@@ -33,6 +33,7 @@ class Framework:
         self.source = place / "rye-telemetry"
         self.env = {
             "PRE_COMMIT_HOME": str(place / "home"),
+            "PIP_NO_COMPILE": "1",
             "PIP_CACHE_DIR": str(place / "pip"),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "VIRTUALENV_OVERRIDE_APP_DATA": str(place / "virtualenv"),

@@ -955,7 +955,7 @@ def line_of(event):
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(events)
 def test_following_the_journal_in_any_steps_gives_what_one_rebuild_gives(tmp_path_factory, given_events):
     with TelemetryStore(tmp_path_factory.mktemp("state")) as store:

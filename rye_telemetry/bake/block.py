@@ -156,10 +156,15 @@ def _writer() -> Any:
     return writer
 
 
+def as_fields(block: Mapping[str, object]) -> dict[str, object]:
+    """Return a block's values as we write them: a reader makes an unquoted instant a time."""
+    return {name: plain_text(value) if hasattr(value, "isoformat") else value for name, value in block.items()}
+
+
 def found_value(block: object, place: str) -> dict[str, object]:
     """Return a `telemetry` value as our fields, or refuse because it belongs to the author."""
     if isinstance(block, dict) and is_ours(block):
-        return block
+        return as_fields(block)
     raise BakeRefused(
         "foreign_telemetry",
         f"{place} has a `telemetry` of its author's, which is left as it is: rename it, or keep this file without numbers",

@@ -59,9 +59,7 @@ def _check_hidden(text: str, language: Language, name: str) -> None:
         return
     if hidden:
         line = text.count("\n", 0, hidden[0].start) + 1
-        raise BakeRefused(
-            "block_damaged", f"{name}, line {line}: a block in a string, or behind an odd quote: move it"
-        )
+        raise BakeRefused("block_damaged", f"{name}, line {line}: a block in a string, or behind an odd quote: move it")
 
 
 def _comments(text: str, language: Language, name: str) -> Callable[[int], bool]:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from rye_telemetry.bake.block import KEY, MARK_BEGIN, MARK_END, comment_lines, is_ours, read_own_lines
+from rye_telemetry.bake.block import KEY, MARK_BEGIN, MARK_END, as_fields, comment_lines, is_ours, read_own_lines
 from rye_telemetry.bake.edges import BOM, line_end
 from rye_telemetry.errors import BakeRefused
 
@@ -87,7 +87,7 @@ def _restyled(lines: list[str]) -> dict[str, object] | None:
         said = yaml.load("\n".join(lines), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (a safe loader)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
-    return said[KEY] if isinstance(said, dict) and set(said) == {KEY} and is_ours(said[KEY]) else None
+    return as_fields(said[KEY]) if isinstance(said, dict) and set(said) == {KEY} and is_ours(said[KEY]) else None
 
 
 def _damaged(text: str, at: int, name: str) -> BakeRefused:
